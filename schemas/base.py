@@ -1,0 +1,52 @@
+"""The bases of every event, and the small values that events share."""
+
+from datetime import date, datetime, time
+from typing import Annotated, ClassVar, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+E164 = Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$", examples=["+12125550123"])]
+Id = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError) as error:
+        raise ValueError(f"unknown time zone {name!r}") from error
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_known_zone), Field(examples=["America/New_York"])]
+
+
+class Value(BaseModel):
+    """A frozen value; unknown fields are ignored, so that an older reader survives a newer writer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class EventData(Value):
+    """The body of one event; `TYPE` is its CloudEvents type, `TOPIC` where it travels."""
+
+    TYPE: ClassVar[str]
+    TOPIC: ClassVar[str]
+
+
+class LocalTime(Value):
+    """A local wall-clock time, kept as such so that it is resolved again, by today's zone data, when it is used."""
+
+    on: date
+    at: time
+    zone: Zone
+
+    def utc(self) -> datetime:
+        """Return the instant; in a spring gap the later reading, in an autumn overlap the first."""
+        return datetime.combine(self.on, self.at, ZoneInfo(self.zone)).astimezone(ZoneInfo("UTC"))
+
+
+Instant = AwareDatetime
+Texting = Literal["open", "paused", "stopped"]
+Lane = Literal["urgent", "normal", "bulk"]
+Audience = Literal["borrower", "officer"]

@@ -1,0 +1,119 @@
+"""CloudEvents 1.0 in Kafka's binary mode: attributes as headers, the event's data as the JSON value."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from schemas.base import EventData
+from schemas.calls import CALL_EVENTS
+from schemas.inbound import ReceiptReceived, ReplyReceived
+from schemas.leads import LEAD_EVENTS
+from schemas.touches import TOUCH_EVENTS
+
+Headers = list[tuple[str, bytes]]
+T = TypeVar("T", bound=EventData, covariant=True)
+
+EVENTS: Mapping[str, type[EventData]] = {
+    model.TYPE: model for model in (*CALL_EVENTS, ReplyReceived, ReceiptReceived, *LEAD_EVENTS, *TOUCH_EVENTS)
+}
+"""Every event type there is, by its `ce_type`."""
+
+
+class UndecodableEvent(Exception):
+    """The bytes are no event of ours; the message says which header or field and why. Permanent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Generic[T]):
+    """One event with its envelope."""
+
+    id: str
+    data: T
+    source: str
+    time: datetime
+    key: bytes
+    lender_id: str
+    branch_id: str = ""
+    received_at: datetime | None = None
+    traceparent: str = ""
+
+    @property
+    def type(self) -> str:
+        """The CloudEvents type."""
+        return self.data.TYPE
+
+    @property
+    def topic(self) -> str:
+        """Where it travels."""
+        return self.data.TOPIC
+
+    def caused(self, id_: str, data: EventData, source: str, time: datetime, key: bytes | None = None) -> "Event[EventData]":
+        """Return a new event that this one led to: it keeps lender, branch, trace and the deciding webhook's time."""
+        return Event(
+            id_, data, source, time, key or self.key, self.lender_id, self.branch_id, self.received_at, self.traceparent
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """An event as Kafka carries it."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+def encode(event: Event[EventData]) -> Wire:
+    """Return what to produce."""
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event.id.encode()),
+        ("ce_type", event.type.encode()),
+        ("ce_source", event.source.encode()),
+        ("ce_time", event.time.isoformat().encode()),
+        ("ce_lenderid", event.lender_id.encode()),
+        ("content-type", b"application/json"),
+    ]
+    if event.branch_id:
+        headers.append(("ce_branchid", event.branch_id.encode()))
+    if event.received_at is not None:
+        headers.append(("ce_ringbackreceived", event.received_at.isoformat().encode()))
+    if event.traceparent:
+        headers.append(("traceparent", event.traceparent.encode()))
+    return Wire(event.topic, event.key, event.data.model_dump_json().encode(), headers)
+
+
+def decode(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]] | None) -> Event[EventData]:
+    """Return the event in a Kafka record.
+
+    Raises:
+        UndecodableEvent: not an event of ours, or its data breaks the schema.
+    """
+    head = {name: raw for name, raw in headers or () if isinstance(raw, bytes)}
+    try:
+        text = {name: raw.decode() for name, raw in head.items()}
+        model = EVENTS[text["ce_type"]]
+        time = datetime.fromisoformat(text["ce_time"])
+        received = datetime.fromisoformat(text["ce_ringbackreceived"]) if "ce_ringbackreceived" in text else None
+        event_id, source, lender = text["ce_id"], text["ce_source"], text["ce_lenderid"]
+    except KeyError as error:
+        raise UndecodableEvent(f"header or event type {error.args[0]!r} is missing or unknown") from error
+    except (UnicodeDecodeError, ValueError) as error:
+        raise UndecodableEvent(f"a header does not parse: {error}") from error
+    if time.tzinfo is None or (received is not None and received.tzinfo is None):
+        raise UndecodableEvent("ce_time and ce_ringbackreceived need an offset")
+    if not key or value is None or not event_id or not lender:
+        raise UndecodableEvent("key, value, ce_id and ce_lenderid must not be empty")
+    try:
+        data = model.model_validate_json(value)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "value"
+        raise UndecodableEvent(f"{model.TYPE}: {where}: {first['msg']}") from error
+    return Event(
+        event_id, data, source, time, key, lender, text.get("ce_branchid", ""), received, text.get("traceparent", "")
+    )

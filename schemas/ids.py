@@ -1,0 +1,46 @@
+"""Every id is derived, never random: a retry, a replay and the reconciler all make the same one (DESIGN 2)."""
+
+from datetime import date
+from uuid import UUID, uuid5
+
+RINGBACK = UUID("6f1b8b5e-3c0f-5d0e-9a57-1d6f3f0c2a11")
+"""The namespace of all our ids; changing it would make every past event new again."""
+
+
+def _id(*parts: str) -> str:
+    return str(uuid5(RINGBACK, "|".join(parts)))
+
+
+def partition_key(lender_id: str, caller: str | None, call_id: str = "") -> bytes:
+    """Return the key that keeps one caller's events in one partition; a call's own when the caller is withheld."""
+    return f"{lender_id}:{caller}".encode() if caller else f"{lender_id}:call:{call_id}".encode()
+
+
+def call_key(lender_id: str, provider: str, call_id: str) -> str:
+    """Return the `_id` of a call's document."""
+    return f"{lender_id}:{provider}:{call_id}"
+
+
+def lead_id(first_call: str) -> str:
+    """Return the lead's id from the `call_key` of the call that opened it."""
+    return _id("lead", first_call)
+
+
+def sequence_id(lead: str, cadence: str, local_day: date) -> str:
+    """Return the id of the one sequence a lead may have of a cadence on a local day."""
+    return _id("sequence", lead, f"{cadence}:{local_day.isoformat()}")
+
+
+def touch_id(sequence: str, step: str, attempt: int) -> str:
+    """Return the id of one attempt at a step."""
+    return _id("touch", sequence, f"{step}:{attempt}")
+
+
+def loose_touch_id(lead: str, cause: str, n: int) -> str:
+    """Return the id of the nth touch outside a cadence; `cause` is an event id or an Idempotency-Key."""
+    return _id("touch", lead, f"{cause}:{n}")
+
+
+def timer_id(sequence: str, step: str, attempt: int) -> str:
+    """Return the id of the timer that makes an attempt at a step due."""
+    return _id("timer", sequence, f"{step}:{attempt}")

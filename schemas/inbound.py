@@ -1,0 +1,43 @@
+"""`replies` and `receipts`: what borrowers and carriers tell us about texts."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from schemas.base import E164, EventData, Id, Instant
+
+
+class ReplyReceived(EventData):
+    """A borrower's text."""
+
+    TYPE: ClassVar[str] = "reply.received"
+    TOPIC: ClassVar[str] = "replies"
+
+    message_id: Id
+    caller: E164
+    to: E164 = Field(description="the number of ours that was texted")
+    body: str = Field(max_length=10_000)
+    opt_out_type: Literal["STOP", "START", "HELP"] | None = Field(
+        default=None, description="set when the carrier has already answered the keyword: then we send nothing"
+    )
+    media_count: int = Field(default=0, ge=0)
+    received_at: Instant
+
+
+ReceiptStatus = Literal[
+    "accepted", "scheduled", "queued", "sending", "sent", "delivered", "undelivered", "failed", "canceled", "read"
+]
+
+
+class ReceiptReceived(EventData):
+    """A carrier's word on one of our texts; unordered and best effort, so readers fold it by rank."""
+
+    TYPE: ClassVar[str] = "receipt.received"
+    TOPIC: ClassVar[str] = "receipts"
+
+    touch_id: Id | None = Field(default=None, description="from our callback URL: proves acceptance even if the answer was lost")
+    sid: Id
+    status: ReceiptStatus
+    error_code: int | None = None
+    to: E164
+    received_at: Instant

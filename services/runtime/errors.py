@@ -1,0 +1,24 @@
+"""What can go wrong, in two kinds; every error knows which of the two it is.
+
+    RingbackError
+    ├── PermanentError      trying again cannot help: a dead letter, or a clear no to whoever asked
+    └── TransientError      a dependency is away: try again in place, later; nothing is lost meanwhile
+"""
+
+from typing import ClassVar
+
+
+class RingbackError(Exception):
+    """Anything Ringback raises on purpose."""
+
+    retriable: ClassVar[bool] = False
+
+
+class PermanentError(RingbackError):
+    """Trying again cannot help."""
+
+
+class TransientError(RingbackError):
+    """A dependency is away; the same work may succeed later."""
+
+    retriable: ClassVar[bool] = True
