@@ -50,7 +50,9 @@ class Event(Generic[T]):
         """Where it travels."""
         return self.data.TOPIC
 
-    def caused(self, id_: str, data: EventData, source: str, time: datetime, key: bytes | None = None) -> "Event[EventData]":
+    def caused(
+        self, id_: str, data: EventData, source: str, time: datetime, key: bytes | None = None
+    ) -> "Event[EventData]":
         """Return a new event that this one led to: it keeps lender, branch, trace and the deciding webhook's time."""
         return Event(
             id_, data, source, time, key or self.key, self.lender_id, self.branch_id, self.received_at, self.traceparent

@@ -35,7 +35,9 @@ class ReceiptReceived(EventData):
     TYPE: ClassVar[str] = "receipt.received"
     TOPIC: ClassVar[str] = "receipts"
 
-    touch_id: Id | None = Field(default=None, description="from our callback URL: proves acceptance even if the answer was lost")
+    touch_id: Id | None = Field(
+        default=None, description="from our callback URL: proves acceptance even if the answer was lost"
+    )
     sid: Id
     status: ReceiptStatus
     error_code: int | None = None

@@ -136,7 +136,9 @@ def read_clock(path: Path) -> ClockFile:
     try:
         data = json.loads(path.read_text())
         found = ClockFile(
-            datetime.fromisoformat(data["virtual_start"]), datetime.fromisoformat(data["real_start"]), float(data["rate"])
+            datetime.fromisoformat(data["virtual_start"]),
+            datetime.fromisoformat(data["real_start"]),
+            float(data["rate"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(

@@ -1,8 +1,8 @@
 """What can go wrong, in two kinds; every error knows which of the two it is.
 
-    RingbackError
-    ├── PermanentError      trying again cannot help: a dead letter, or a clear no to whoever asked
-    └── TransientError      a dependency is away: try again in place, later; nothing is lost meanwhile
+RingbackError
+├── PermanentError      trying again cannot help: a dead letter, or a clear no to whoever asked
+└── TransientError      a dependency is away: try again in place, later; nothing is lost meanwhile
 """
 
 from typing import ClassVar

@@ -1,0 +1,40 @@
+"""Liveness by progress, readiness by dependencies, and whether a service has nothing left to do."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from services.runtime.clock import monotonic_s
+
+STALLED_AFTER_S = 60.0
+"""A loop that has not turned for this long is stuck; well above the longest single piece of work (10 s at Twilio)."""
+
+
+@dataclass
+class Health:
+    """What `/healthz`, `/readyz` and `/idle` answer from."""
+
+    not_ready: dict[str, str] = field(default_factory=lambda: {"start": "starting"})
+    beats: dict[str, float] = field(default_factory=dict)
+    idle_checks: list[Callable[[], Awaitable[str | None]]] = field(default_factory=list)
+
+    def ready(self, part: str) -> None:
+        """Say that a part works (again)."""
+        self.not_ready.pop(part, None)
+
+    def unready(self, part: str, why: str) -> None:
+        """Say that a part is away, and why."""
+        self.not_ready[part] = why
+
+    def beat(self, loop: str) -> None:
+        """Say that a loop has turned; liveness is progress, not existence."""
+        self.beats[loop] = monotonic_s()
+
+    def stalled(self) -> dict[str, float]:
+        """Return the loops that have not turned for too long, with the seconds since they last did."""
+        now = monotonic_s()
+        return {loop: round(now - at, 1) for loop, at in self.beats.items() if now - at > STALLED_AFTER_S}
+
+    async def busy_with(self) -> list[str]:
+        """Return what is still under way; empty means idle."""
+        found = [await check() for check in self.idle_checks]
+        return [reason for reason in found if reason]

@@ -1,0 +1,105 @@
+"""Running a service: start its parts in order, serve the operations port, stop in reverse order on SIGTERM or SIGINT."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Protocol
+
+import structlog
+
+from services.runtime import logs, ops
+from services.runtime.health import Health
+from services.runtime.settings import RuntimeSettings
+
+log = structlog.get_logger(__name__)
+
+STOP_LIMIT_S = 30.0
+
+
+class Part(Protocol):
+    """One thing a service is made of."""
+
+    async def start(self) -> None:
+        """Get ready; raises when it cannot."""
+
+    async def run(self) -> None:
+        """Work until stopped; returning or raising before that ends the service."""
+
+    async def stop(self) -> None:
+        """Finish what is in hand and let go."""
+
+
+class Resource:
+    """A part with nothing of its own to run: a connection, a server."""
+
+    async def start(self) -> None:
+        """Get ready."""
+
+    async def run(self) -> None:
+        """Wait; there is nothing to do."""
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        """Let go."""
+
+
+async def run(name: str, settings: RuntimeSettings, health: Health, parts: Sequence[Part], **ports: int) -> int:
+    """Run a service until it is told to stop; return the exit code.
+
+    Prints one JSON line with the service's name and ports once it listens, for whoever started it.
+    """
+    logs.set_up(name, settings.log_level, settings.log_format)
+    log.info("settings", **settings.effective())
+    ops.name_build(name)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    runner, port = await ops.serve(
+        ops.ops_app(health, with_idle=settings.make_clock().is_file), settings.ops_host, settings.ops_port
+    )
+    started: list[Part] = []
+    tasks: list[asyncio.Task[None]] = []
+    code = 0
+    try:
+        for part in parts:
+            await part.start()
+            started.append(part)
+        tasks = [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts]
+        health.ready("start")
+        found = {key: value for part in parts for key, value in getattr(part, "ports", {}).items()}
+        print(json.dumps({"service": name, "ops_port": port, **ports, **found}), flush=True)
+        waiter = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()
+        for task in done - {waiter}:
+            code = 1
+            log.error("part_ended", part=task.get_name(), exc_info=task.exception())
+    except Exception:
+        code = 1
+        log.exception("cannot_start")
+    health.unready("stop", "stopping")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STOP_LIMIT_S):
+            for part in reversed(started):
+                try:
+                    await part.stop()
+                except Exception:
+                    code = 1
+                    log.exception("cannot_stop", part=type(part).__name__)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await runner.cleanup()
+    log.info("stopped", code=code)
+    return code
+
+
+def main(coroutine: Coroutine[None, None, int]) -> None:
+    """Run a service's coroutine on uvloop and exit with its code."""
+    import uvloop
+
+    sys.exit(uvloop.run(coroutine))

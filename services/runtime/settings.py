@@ -1,0 +1,122 @@
+"""Settings come from the environment alone (prefix `RINGBACK_`), secrets also by file; each service adds its own fields."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.runtime.clock import Clock, clock_from
+
+EXIT_CONFIG = 78
+"""sysexits.h EX_CONFIG: a supervisor should not restart in a tight loop on it."""
+
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+class SettingsError(Exception):
+    """The environment is wrong; the message lists everything that is, a line each."""
+
+
+class RuntimeSettings(BaseSettings):
+    """What every service is told."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RINGBACK_", frozen=True, extra="ignore", secrets_dir=os.environ.get("RINGBACK_SECRETS_DIR")
+    )
+
+    service: str = "service"
+    kafka_bootstrap_servers: str = Field(description="host:port[,host:port]", examples=["127.0.0.1:9092"])
+    clock: str = Field(default="system", description="`system`, or the path of a clock file")
+    twilio_base_url: str = Field(default="https://api.twilio.com", description="the sandbox's URL outside production")
+    ops_host: str = Field(default="127.0.0.1", description="where /healthz, /readyz and /metrics listen")
+    ops_port: int = Field(default=0, ge=0, le=65535, description="0: any free port, printed at start")
+    log_level: str = "INFO"
+    log_format: str = Field(default="json", pattern="^(json|console)$")
+    instance: str = Field(default="0", description="this replica's stable name: the pod's, or its number")
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _has_servers(cls, value: str) -> str:
+        for server in value.split(","):
+            host, _, port = server.strip().rpartition(":")
+            if not host or not port.isdigit():
+                raise ValueError(f"{server!r} is not host:port")
+        return value
+
+    @model_validator(mode="after")
+    def _clock_is_safe(self) -> Self:
+        if self.clock != "system" and urlsplit(self.twilio_base_url).hostname not in LOOPBACK:
+            raise ValueError("RINGBACK_CLOCK may be a file only while RINGBACK_TWILIO_BASE_URL is on loopback")
+        return self
+
+    def make_clock(self) -> Clock:
+        """Return the clock these settings name."""
+        return clock_from(self.clock)
+
+    def effective(self) -> dict[str, Any]:
+        """Return the settings as they took effect, secrets masked."""
+        return {
+            f"RINGBACK_{name.upper()}": "********" if isinstance(value, SecretStr) else value for name, value in self
+        }
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the environment.
+
+        Raises:
+            SettingsError: lists every missing or wrong setting.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            lines = []
+            for found in error.errors(include_input=False, include_url=False):
+                name = (
+                    "RINGBACK_" + "_".join(str(part) for part in found["loc"]).upper() if found["loc"] else "settings"
+                )
+                lines.append(f"{name}: {found['msg']}")
+            raise SettingsError("\n".join(lines)) from error
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
+    @classmethod
+    def load_or_exit(cls, **overrides: Any) -> Self:
+        """Read the environment, or say all that is wrong with it and exit with 78."""
+        try:
+            return cls.load(**overrides)
+        except SettingsError as error:
+            print(f"settings are wrong:\n{error}", file=sys.stderr)
+            raise SystemExit(EXIT_CONFIG) from error
+
+
+class MongoSettings(RuntimeSettings):
+    """For services that keep documents."""
+
+    mongodb_url: SecretStr = Field(examples=["mongodb://127.0.0.1:27017/?directConnection=true"])
+    mongodb_database: str = "ringback"
+
+
+class LenderSettings(RuntimeSettings):
+    """For services that need the lender's file and the key that hides numbers in `suppressions`."""
+
+    directory: Path = Field(description="the lender's file", examples=["deploy/examples/lender.yaml"])
+
+
+class NumberKeySettings(RuntimeSettings):
+    """For services that read or write `suppressions`."""
+
+    number_key: SecretStr = Field(min_length=16, description="made once, never changed")
+
+
+class TwilioSettings(RuntimeSettings):
+    """For services that speak to, or are spoken to by, Twilio."""
+
+    twilio_account_sid: str = Field(pattern="^AC[0-9a-fA-F]{32}$")
+    twilio_auth_token: SecretStr
+    public_base_url: str = Field(
+        description="what providers call us by; it is what they sign", pattern="^https?://[^/]+"
+    )
