@@ -1,0 +1,317 @@
+"""The directory: one lender's branches, officers, hours, policies and approved wording, from one YAML file.
+
+An unusable file is one `DirectoryError`, whose `problems` names each path in it and the reason.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from schemas.base import LocalTime
+from services.policy.hours import Calendar, Exceptions, Hours
+from services.policy.numbers import normalise_caller
+from services.policy.wording import PLACEHOLDERS, wording_problems
+
+CALLBACK_AT = time(8, 30)
+"""When a business morning's first callbacks are due, local time of the branch."""
+
+_STATES = (
+    "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR "
+    "PA RI SC SD TN TX UT VT VA WA WV WI WY PR GU VI AS MP "
+)
+
+
+class DirectoryError(ValueError):
+    """The directory cannot be used; says every path in the file that is wrong, and why."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{source}: {problem}" for problem in self.problems))
+
+
+def _phone(text: str) -> str:
+    found = normalise_caller(text)
+    if found.e164 is None or found.e164 != text:
+        raise ValueError(f"{text!r} is not a phone number in E.164 (+12125550100)")
+    return text
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError) as error:
+        raise ValueError(f"unknown zone {name!r}") from error
+    return name
+
+
+def _state(code: str) -> str:
+    if len(code) != 2 or f"{code} " not in _STATES:
+        raise ValueError(f"unknown state {code!r}")
+    return code
+
+
+def _text_of_id(value: object) -> object:
+    # YAML reads 1234567 as a number; ids are text everywhere else.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Phone = Annotated[str, AfterValidator(_phone)]
+State = Annotated[str, AfterValidator(_state)]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+NmlsId = Annotated[str, BeforeValidator(_text_of_id), Field(pattern=r"^\d{1,12}$")]
+OfficerStatus = Literal["available", "busy", "off"]
+
+
+class _Entry(BaseModel):
+    """A frozen part of the file; a key that nobody reads is a typing error, so it is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Officer(_Entry):
+    """A loan officer (or a manager: `role`)."""
+
+    id: Slug
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    phone: Phone
+    nmls_id: NmlsId
+    licensed_states: tuple[State, ...] = Field(min_length=1)
+    products: tuple[Slug, ...] = ("purchase", "refinance")
+    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = Field(default=("en",), min_length=1)
+    weight: int = Field(default=1, ge=0, le=100, description="share of new leads beside the others; 0 gets none")
+    daily_capacity: int = Field(default=25, ge=0, le=1000, description="new leads a local day")
+    status: OfficerStatus = Field(default="available", description="at start; afterwards the services keep it")
+    role: Literal["officer", "manager"] = "officer"
+
+
+class Branch(_Entry):
+    """A branch: its numbers, its zone, when it is open, and who works there."""
+
+    id: Slug
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    numbers: tuple[Phone, ...] = Field(min_length=1, description="what borrowers dial; texts come from the first")
+    time_zone: Annotated[str, AfterValidator(_zone)]
+    states: tuple[State, ...] = Field(min_length=1)
+    hours: Hours
+    holidays: Literal["federal", "none"] = "federal"
+    exceptions: Exceptions = Exceptions({})
+    officers: tuple[Slug, ...] = Field(min_length=1)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The branch's time zone."""
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def calendar(self) -> Calendar:
+        """When the branch is open."""
+        return Calendar(self.zone, self.hours, self.exceptions, federal_holidays=self.holidays == "federal")
+
+
+class StatePolicy(_Entry):
+    """What one state wants otherwise; None leaves the lender's rule."""
+
+    after_hours_text: bool | None = None
+    second_text_needs_consent: bool | None = None
+
+
+class Policies(_Entry):
+    """What the lender decided."""
+
+    after_hours_text: bool = True
+    second_text_needs_consent: bool = False
+    states: dict[State, StatePolicy] = Field(default_factory=dict)
+
+
+class Template(_Entry):
+    """One approved wording; placeholders are those of `wording.PLACEHOLDERS`. A changed text is a new version."""
+
+    version: int = Field(ge=1)
+    approved_by: Annotated[str, Field(min_length=1)]
+    approved_on: date
+    text: Annotated[str, Field(min_length=1, max_length=600)]
+
+
+class Directory(_Entry):
+    """One lender. Everything that refers to something in here has been checked: ids exist, numbers are one branch's."""
+
+    lender_id: Slug
+    name: Annotated[str, Field(min_length=1, max_length=40, description="as texts say it")]
+    legal_name: Annotated[str, Field(min_length=1)]
+    nmls_id: NmlsId
+    branches: tuple[Branch, ...] = Field(min_length=1)
+    officers: tuple[Officer, ...] = Field(min_length=1)
+    internal_numbers: tuple[Phone, ...] = Field(default=(), description="test callers: kept out of every figure (C12)")
+    policies: Policies = Policies()
+    templates: dict[str, dict[str, Template]] = Field(default_factory=dict, description="family -> variant -> wording")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if problems := list(self._problems()):
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        yield from _twice("officers", [o.id for o in self.officers], "id")
+        yield from _twice("branches", [b.id for b in self.branches], "id")
+        known = {o.id for o in self.officers}
+        dialled: dict[str, str] = {}
+        for at, branch in enumerate(self.branches):
+            for nth, officer_id in enumerate(branch.officers):
+                if officer_id not in known:
+                    yield f"branches[{at}].officers[{nth}]: no officer has the id {officer_id!r}"
+            for nth, number in enumerate(branch.numbers):
+                if number in dialled:
+                    yield f"branches[{at}].numbers[{nth}]: {number} already belongs to branch {dialled[number]!r}"
+                dialled[number] = branch.id
+        at_work = {i for b in self.branches for i in b.officers}
+        for at, officer in enumerate(self.officers):
+            if officer.id not in at_work:
+                yield f"officers[{at}].id: {officer.id!r} is at no branch"
+            if officer.phone in dialled:
+                # Dialling it would ring the branch again, for ever.
+                yield f"officers[{at}].phone: {officer.phone} is a branch's number"
+        for family, variants in self.templates.items():
+            for variant, template in variants.items():
+                for problem in wording_problems(family, template.text):
+                    yield f"templates.{family}.{variant}.text: {problem}"
+
+    def branch(self, branch_id: str) -> Branch:
+        """Return a branch.
+
+        Raises:
+            DirectoryError: there is none with this id.
+        """
+        for branch in self.branches:
+            if branch.id == branch_id:
+                return branch
+        raise DirectoryError(self.lender_id, [f"no branch has the id {branch_id!r}"])
+
+    def branch_by_number(self, e164: str) -> Branch | None:
+        """Return the branch that owns a dialled number, or None: an unknown number is not ours."""
+        return next((branch for branch in self.branches if e164 in branch.numbers), None)
+
+    def officer(self, officer_id: str) -> Officer | None:
+        """Return an officer, or None: stored leads may name one who has left."""
+        return next((officer for officer in self.officers if officer.id == officer_id), None)
+
+    def officers_of(self, branch_id: str) -> tuple[Officer, ...]:
+        """Return a branch's people in the file's order."""
+        there = self.branch(branch_id).officers
+        return tuple(officer for officer_id in there for officer in self.officers if officer.id == officer_id)
+
+    def is_open(self, branch: Branch | str, at: datetime) -> bool:
+        """Return whether a branch is open at an instant: hours, lunch, holidays and exceptions counted."""
+        return self._resolve(branch).calendar.is_open(at)
+
+    def local_day(self, branch: Branch | str, at: datetime) -> date:
+        """Return the date that a branch's wall calendar shows at an instant."""
+        return at.astimezone(self._resolve(branch).zone).date()
+
+    def next_business_morning(self, branch: Branch | str, after: datetime, at: time = CALLBACK_AT) -> LocalTime:
+        """Return the first business morning strictly after an instant, as a local time (`.utc()` is the instant).
+
+        Raises:
+            NeverOpenError: the branch has no morning within a year.
+        Source: facts C3, D5.
+        """
+        found = self._resolve(branch)
+        return LocalTime(on=found.calendar.next_business_morning(after, at), at=at, zone=found.time_zone)
+
+    def template(self, family: str, variant: str) -> Template:
+        """Return an approved wording.
+
+        Raises:
+            DirectoryError: the lender has approved none for this family and variant.
+        """
+        try:
+            return self.templates[family][variant]
+        except KeyError:
+            raise DirectoryError(self.lender_id, [f"templates.{family}.{variant}: not there"]) from None
+
+    def nmls_ids(self, officer: Officer | None) -> str:
+        """Return the ids a first text must show, officer/company, or the company's alone (12 CFR 1007.105(b))."""
+        return f"{officer.nmls_id}/{self.nmls_id}" if officer else self.nmls_id
+
+    def _resolve(self, branch: Branch | str) -> Branch:
+        return self.branch(branch) if isinstance(branch, str) else branch
+
+
+def _twice(where: str, ids: Sequence[str], field: str) -> Iterator[str]:
+    for at, one in enumerate(ids):
+        if one in ids[:at]:
+            yield f"{where}[{at}].{field}: {one!r} is there twice"
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML's safe loader, but a repeated key is an error instead of a silent last one wins."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str | int | date):
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", key_node.start_mark)
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def parse_directory(text: str, source: str = "directory") -> Directory:
+    """Read a directory.
+
+    Args:
+        text: the YAML.
+        source: how errors call the file.
+
+    Raises:
+        DirectoryError: every problem with its path, like `branches[1].time_zone: unknown zone 'US/Pacfic'`.
+    """
+    try:
+        data = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}" if mark else "file"
+        raise DirectoryError(source, [f"{where}: not YAML: {getattr(error, 'problem', None) or error}"]) from error
+    except ValueError as error:  # a date such as 2026-02-30
+        raise DirectoryError(source, [f"file: not YAML: {error}"]) from error
+    if not isinstance(data, dict):
+        raise DirectoryError(source, ["file: not a mapping of fields"])
+    try:
+        return Directory.model_validate(data)
+    except ValidationError as error:
+        problems = [line for one in error.errors() for line in _lines(one["loc"], one["msg"])]
+        raise DirectoryError(source, problems) from error
+
+
+def load_directory(path: Path | str) -> Directory:
+    """Read a lender's directory file.
+
+    Raises:
+        DirectoryError: the file cannot be read, or every problem in it with its path.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DirectoryError(str(path), [f"file: cannot be read: {error}"]) from error
+    return parse_directory(text, str(path))
+
+
+def _lines(loc: tuple[int | str, ...], message: str) -> list[str]:
+    path = ""
+    for part in loc:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    said = message.removeprefix("Value error, ")
+    return [f"{path}: {line}" for line in said.split("\n")] if path else said.split("\n")
+
+
+__all__ = [
+    "CALLBACK_AT", "PLACEHOLDERS", "Branch", "Directory", "DirectoryError", "Officer", "Policies", "Template",
+    "load_directory", "parse_directory",
+]  # fmt: skip
