@@ -36,6 +36,7 @@ class RuntimeSettings(BaseSettings):
     ops_port: int = Field(default=0, ge=0, le=65535, description="0: any free port, printed at start")
     log_level: str = "INFO"
     log_format: str = Field(default="json", pattern="^(json|console)$")
+    group_prefix: str = Field(default="", description="keeps several deployments apart on one cluster")
     instance: str = Field(default="0", description="this replica's stable name: the pod's, or its number")
 
     @field_validator("kafka_bootstrap_servers")
@@ -52,6 +53,10 @@ class RuntimeSettings(BaseSettings):
         if self.clock != "system" and urlsplit(self.twilio_base_url).hostname not in LOOPBACK:
             raise ValueError("RINGBACK_CLOCK may be a file only while RINGBACK_TWILIO_BASE_URL is on loopback")
         return self
+
+    def group(self, name: str) -> str:
+        """Return the consumer group of a part of this deployment."""
+        return f"{self.group_prefix}ringback-{name}"
 
     def make_clock(self) -> Clock:
         """Return the clock these settings name."""
