@@ -57,7 +57,9 @@ async def check_topics(bootstrap_servers: str, topics: Sequence[Topic] = TOPICS)
     finally:
         await admin.close()
     if found:
-        raise TopicsDiffer("topics are not as they should be (`ringback topics create` makes them):\n" + "\n".join(found))
+        raise TopicsDiffer(
+            "topics are not as they should be (`ringback topics create` makes them):\n" + "\n".join(found)
+        )
 
 
 async def differences(admin: AIOKafkaAdminClient, topics: Sequence[Topic], *, with_config: bool = True) -> list[str]:

@@ -1,0 +1,88 @@
+"""Published schemas only gain optional properties, and every golden payload still decodes."""
+
+import copy
+from datetime import UTC, datetime
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import published
+from schemas.base import LocalTime
+from schemas.envelope import EVENTS, Event, UndecodableEvent, decode, encode
+from schemas.topics import BY_NAME, PARTITIONS, dead_letter_topic
+
+AT = datetime(2026, 6, 1, 14, 3, 22, tzinfo=UTC)
+TYPES = sorted(EVENTS)
+
+
+def test_todays_models_are_compatible_with_what_is_published() -> None:
+    assert published.drift() == []
+
+
+@pytest.mark.parametrize("event_type", TYPES)
+def test_golden_payload_decodes_validates_and_survives_a_round_trip(event_type: str) -> None:
+    golden = published.path_of(event_type, "golden").read_bytes()
+    jsonschema.Draft202012Validator(published.read(event_type)).validate(published.read(event_type, "golden"))
+    data = EVENTS[event_type].model_validate_json(golden)
+    event = Event("id", data, "test", AT, b"lender:+12125550123", "lender", "nyc", AT, "00-abc-def-01")
+    wire = encode(event)
+    assert decode(wire.key, wire.value, wire.headers) == event
+    assert wire.topic in BY_NAME
+
+
+@pytest.mark.parametrize("event_type", TYPES)
+def test_reader_ignores_a_field_it_does_not_know(event_type: str) -> None:
+    payload = {**published.read(event_type, "golden"), "added_by_a_newer_writer": 1}
+    EVENTS[event_type].model_validate(payload)
+
+
+@pytest.mark.parametrize(
+    ("change", "broken"),
+    [
+        (lambda s: s["properties"].pop("call_id"), True),
+        (lambda s: s["required"].append("caller"), True),
+        (lambda s: s["required"].remove("call_id"), True),
+        (lambda s: s["properties"]["status"]["enum"].append("lost"), True),
+        (lambda s: s["properties"]["duration_s"]["anyOf"][0].update(minimum=1), True),
+        (lambda s: s["properties"].update(new={"type": "string"}), False),
+        (lambda s: s["properties"]["call_id"].update(description="other words"), False),
+    ],
+)
+def test_checker_tells_breaking_changes_from_additions(change, broken: bool) -> None:  # type: ignore[no-untyped-def]
+    old = published.read("call.ended")
+    new = copy.deepcopy(old)
+    change(new)
+    assert bool(published.incompatibilities(old, new)) is broken
+
+
+@given(
+    st.binary(max_size=200),
+    st.lists(
+        st.tuples(st.sampled_from(["ce_type", "ce_time", "ce_id", "ce_source", "ce_lenderid"]), st.binary(max_size=20))
+    ),
+)
+def test_hostile_bytes_become_a_clear_error_and_nothing_else(value: bytes, headers: list[tuple[str, bytes]]) -> None:
+    with pytest.raises(UndecodableEvent):
+        decode(b"key", value, headers)
+
+
+def test_undecodable_event_names_the_field_and_the_reason() -> None:
+    wire = encode(
+        Event("id", EVENTS["call.ended"].model_validate(published.read("call.ended", "golden")), "t", AT, b"k", "l")
+    )
+    with pytest.raises(UndecodableEvent, match=r"call\.ended: status: Input should be"):
+        decode(wire.key, wire.value.replace(b'"completed"', b'"gone"'), wire.headers)
+
+
+def test_every_source_topic_has_the_same_partitions_and_a_dead_letter_topic() -> None:
+    sources = [t for name, t in BY_NAME.items() if not name.endswith(("dlq", "changelog"))]
+    assert {topic.partitions for topic in sources} == {PARTITIONS}
+    assert all(dead_letter_topic(topic.name) in BY_NAME for topic in sources)
+
+
+@pytest.mark.parametrize(("on", "utc_hour"), [("2026-03-07", 13), ("2026-03-08", 12), ("2026-11-02", 13)])
+def test_local_time_is_resolved_by_the_zones_own_rules(on: str, utc_hour: int) -> None:
+    local = LocalTime.model_validate({"on": on, "at": "08:30", "zone": "America/New_York"})
+    assert (local.utc().hour, local.utc().minute) == (utc_hour, 30)
