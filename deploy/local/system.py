@@ -1,0 +1,291 @@
+"""All of Ringback on one machine: the sandbox and the five processes, each its own, started, watched, killed and stopped.
+
+Used by `ringback demo`, `ringback bench` and the e2e tests alike, so that all three run the same thing.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import aiohttp
+
+from services.runtime.clock import monotonic_s
+
+ACCOUNT_SID = "AC" + "5a" * 16
+AUTH_TOKEN = "sandbox-auth-token"  # noqa: S105  # the sandbox's, which guards nothing
+WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105
+NUMBER_KEY = "sandbox-number-key-of-32-characters"
+EXAMPLE_DIRECTORY = Path(__file__).parents[1] / "examples" / "lender.yaml"
+
+MODULES: Mapping[str, str] = {
+    "sandbox": "deploy.sandbox",
+    "ingest": "services.ingest",
+    "leads": "services.leads",
+    "sequencer": "services.sequencer",
+    "timekeeper": "services.sequencer.timekeeper",
+    "notifier": "services.notifier",
+}
+SERVICES = tuple(name for name in MODULES if name != "sandbox")
+START_LIMIT_S = 60.0
+STOP_LIMIT_S = 30.0
+PR_SET_PDEATHSIG = 1
+
+
+class SystemFailure(Exception):
+    """A process did not start, or ended; the message holds the end of its log."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nobody listens on at this moment."""
+    with contextlib.ExitStack() as stack:
+        found = []
+        for _ in range(count):
+            sock = stack.enter_context(socket.socket())
+            sock.bind(("127.0.0.1", 0))
+            found.append(int(sock.getsockname()[1]))
+        return found
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends, however it ends (Linux); for `preexec_fn`."""
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6", use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass
+class Running:
+    """One process of ours."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+    ports: dict[str, int]
+
+    @property
+    def ops(self) -> str:
+        """The URL of its operations port."""
+        return f"http://127.0.0.1:{self.ports['ops_port']}"
+
+
+@dataclass
+class System:
+    """Everything but Kafka and MongoDB, which it is given.
+
+    Args:
+        kafka: bootstrap servers; the topics must exist.
+        mongodb: URL.
+        folder: where logs go.
+        database: MongoDB database, one per system.
+        clock: `system` or a clock file.
+        group_prefix: keeps consumer groups of several systems on one cluster apart.
+        env: more settings, by their full names.
+    """
+
+    kafka: str
+    mongodb: str
+    folder: Path
+    database: str = "ringback"
+    clock: str = "system"
+    group_prefix: str = ""
+    directory: Path = EXAMPLE_DIRECTORY
+    env: dict[str, str] = field(default_factory=dict)
+    sandbox_args: tuple[str, ...] = ()
+    running: dict[str, Running] = field(default_factory=dict)
+    _ports: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Choose the ports now, so that every process can be told of the others and keeps its own when restarted."""
+        names = ["ingest", *(f"{name}-ops" for name in MODULES), "sandbox"]
+        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
+
+    @property
+    def ingest_url(self) -> str:
+        """Where webhooks go; also what they are signed with."""
+        return f"http://127.0.0.1:{self._ports['ingest']}"
+
+    @property
+    def sandbox_url(self) -> str:
+        """The Twilio-compatible server, and its page."""
+        return f"http://127.0.0.1:{self._ports['sandbox']}"
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Return one process's environment."""
+        ours = {
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka,
+            "MONGODB_URL": self.mongodb,
+            "MONGODB_DATABASE": self.database,
+            "CLOCK": self.clock,
+            "GROUP_PREFIX": self.group_prefix,
+            "DIRECTORY": str(self.directory),
+            "NUMBER_KEY": NUMBER_KEY,
+            "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+            "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
+            "TWILIO_BASE_URL": self.sandbox_url,
+            "PUBLIC_BASE_URL": self.ingest_url,
+            "WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "INGEST_HOST": "127.0.0.1",
+            "INGEST_PORT": str(self._ports["ingest"]),
+            "OPS_PORT": str(self._ports[f"{name}-ops"]),
+            "LOG_LEVEL": "WARNING",
+        }
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("RINGBACK_")}
+        return {
+            **kept,
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONHASHSEED": "random",
+            **{f"RINGBACK_{key}": value for key, value in ours.items()},
+            **self.env,
+        }
+
+    async def start(self, *names: str) -> None:
+        """Start processes side by side (all, when none is named) and wait until each says it is ready.
+
+        Raises:
+            SystemFailure: one did not get ready.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        wanted = names or tuple(MODULES)
+        async with asyncio.TaskGroup() as group:
+            for name in wanted:
+                group.create_task(self._start(name))
+        await self.ready(*wanted)
+
+    async def _start(self, name: str) -> None:
+        log = self.folder / f"{name}.log"
+        args = ["--port", str(self._ports["sandbox"]), *self.sandbox_args] if name == "sandbox" else []
+        with log.open("ab") as out:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", MODULES[name], *args,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=out,
+                env=self.environment(name), start_new_session=True, preexec_fn=die_with_parent,
+            )  # fmt: skip
+        assert process.stdout is not None
+        running = Running(name, process, log, {})
+        self.running[name] = running
+        try:
+            async with asyncio.timeout(START_LIMIT_S):
+                while not running.ports:
+                    line = await process.stdout.readline()
+                    if not line:
+                        raise SystemFailure(f"{name} ended at start with {await process.wait()}:\n{tail(log)}")
+                    with contextlib.suppress(ValueError):
+                        found = json.loads(line)
+                        if isinstance(found, dict) and ("ops_port" in found or "url" in found):
+                            running.ports = {key: value for key, value in found.items() if isinstance(value, int)}
+                            running.ports.setdefault("ops_port", self._ports["sandbox"])
+        except TimeoutError as error:
+            raise SystemFailure(f"{name} did not start within {START_LIMIT_S:.0f} s:\n{tail(log)}") from error
+
+    async def ready(self, *names: str) -> None:
+        """Wait until processes answer /readyz with 200."""
+        wanted = [name for name in names or SERVICES if name != "sandbox"]
+        until = monotonic_s() + START_LIMIT_S
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
+            for name in wanted:
+                said = ""
+                while True:
+                    running = self.running[name]
+                    if running.process.returncode is not None:
+                        raise SystemFailure(f"{name} ended with {running.process.returncode}:\n{tail(running.log)}")
+                    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                        async with http.get(f"{running.ops}/readyz") as answer:
+                            said = await answer.text()
+                            if answer.status == 200:
+                                break
+                    if monotonic_s() > until:
+                        raise SystemFailure(f"{name} is not ready: {said}\n{tail(running.log)}")
+                    await asyncio.sleep(0.05)
+
+    async def stop(self, *names: str) -> dict[str, int]:
+        """Stop processes with SIGTERM (SIGKILL after a limit), each by its own pid; return their exit codes."""
+        wanted = [name for name in reversed(names or tuple(MODULES)) if name in self.running]
+        for name in wanted:
+            self._signal(name, signal.SIGTERM)
+        codes = {}
+        for name in wanted:
+            running = self.running.pop(name)
+            try:
+                async with asyncio.timeout(STOP_LIMIT_S):
+                    codes[name] = await running.process.wait()
+            except TimeoutError:
+                running.process.kill()
+                codes[name] = await running.process.wait()
+        return codes
+
+    async def kill(self, name: str) -> None:
+        """Kill a process with SIGKILL and wait until it is gone."""
+        running = self.running.pop(name)
+        running.process.kill()
+        await running.process.wait()
+
+    def pause(self, name: str) -> None:
+        """Stop a process where it stands (SIGSTOP)."""
+        self._signal(name, signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """Let a paused process go on."""
+        self._signal(name, signal.SIGCONT)
+
+    def _signal(self, name: str, signum: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.running[name].process.send_signal(signum)
+
+    async def restart(self, name: str, *, kill: bool = False) -> None:
+        """Stop (or kill) a process and start it again on the same ports."""
+        if kill:
+            await self.kill(name)
+        else:
+            await self.stop(name)
+        await self.start(name)
+
+    def ended(self) -> list[str]:
+        """Return what has ended by itself, each with the end of its log."""
+        return [
+            f"{name} ended with {running.process.returncode}:\n{tail(running.log)}"
+            for name, running in self.running.items()
+            if running.process.returncode is not None
+        ]
+
+    async def busy_with(self, http: aiohttp.ClientSession) -> list[str]:
+        """Return what the processes still have to do; only while the clock is a file."""
+
+        async def one(name: str, running: Running) -> list[str]:
+            async with http.get(f"{running.ops}/idle") as answer:
+                found = await answer.json()
+            return [] if found["idle"] else [f"{name}: {reason}" for reason in found.get("busy_with", ["busy"])]
+
+        answers = await asyncio.gather(*(one(name, running) for name, running in self.running.items()))
+        return [line for lines in answers for line in lines]
+
+    async def __aenter__(self) -> Self:
+        """Start everything; whatever did start is stopped again when something does not."""
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop everything."""
+        await self.stop()
+
+
+def tail(path: Path, lines: int = 20) -> str:
+    """Return the end of a log."""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else "(no log)"
+
+
+def fresh_name() -> str:
+    """Return a name nobody else uses: for a database, a group prefix."""
+    return f"t{secrets.token_hex(4)}"
