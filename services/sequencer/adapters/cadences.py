@@ -1,0 +1,110 @@
+"""Reads and checks cadence files: a new cadence needs no code."""
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from schemas.base import Lane
+from services.sequencer.domain.cadence import Cadence, Cadences, Step, Stop
+from services.sequencer.errors import CadenceError
+
+SHIPPED = Path(__file__).parent.parent / "cadences"
+"""The cadences that come with the product."""
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _duration(value: object) -> object:
+    found = re.fullmatch(r"(\d+)([smhd])", value) if isinstance(value, str) else None
+    if not found:
+        raise ValueError("needs a whole number and a unit of s, m, h or d, such as 10m")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StepFile(_Strict):
+    """One step as the file has it."""
+
+    name: Name
+    channel: Literal["sms", "phone"]
+    template: str = Field(default="", pattern=r"^([a-z][a-z0-9_]{0,39})?$")
+    lane: Lane = "normal"
+    delay: Duration | None = None
+    at: Literal["callback_morning"] | None = None
+    expires_after: Duration = timedelta(hours=1)
+    stop_on: frozenset[Literal["replied", "handed_over", "contacted", "attempts_ended", "opted_out", "closed"]]
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.channel == "sms" and (self.delay is None or self.at or not self.template):
+            raise ValueError("a text needs `template` and `delay`, and no `at`")
+        if self.channel == "phone" and (self.delay is None) == (self.at is None):
+            raise ValueError("a phone step needs either `delay` or `at`")
+        if "opted_out" not in self.stop_on:
+            raise ValueError("`stop_on` must hold opted_out: nothing goes on after an opt-out")
+        return self
+
+    def step(self) -> Step:
+        """Return the step the machine works with."""
+        stops = {Stop(name) for name in self.stop_on}
+        if self.channel == "sms":
+            stops.add(Stop.FIRST_TEXT_MISSING)
+        return Step(self.name, self.channel, frozenset(stops), self.delay, self.at is not None, self.template,
+                    self.lane, self.expires_after)  # fmt: skip
+
+
+class CadenceFile(_Strict):
+    """One cadence as the file has it."""
+
+    name: Name
+    steps: list[StepFile] = Field(min_length=1, max_length=5)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [step.name for step in self.steps]
+        if len(set(names)) < len(names):
+            raise ValueError("two steps have the same name")
+        if "called-again" in names:
+            raise ValueError("called-again is our own name for the callback after a repeated call")
+        return self
+
+
+def load_cadences(*folders: Path) -> Cadences:
+    """Read every cadence of the folders; a later folder's replaces one of the same name.
+
+    Raises:
+        CadenceError: names file, path and reason of everything that is wrong.
+    """
+    found: dict[str, Cadence] = {}
+    wrong: list[str] = []
+    for path in [path for folder in folders or (SHIPPED,) for path in sorted(folder.glob("*.yaml"))]:
+        try:
+            read = CadenceFile.model_validate(yaml.safe_load(path.read_text()))
+            if read.name != path.stem:
+                wrong.append(f"{path.name}: name: is {read.name!r}, the file's name says {path.stem!r}")
+            found[read.name] = Cadence(read.name, tuple(step.step() for step in read.steps))
+        except ValidationError as error:
+            wrong += [f"{path.name}: {_where(problem['loc'])}: {problem['msg']}" for problem in error.errors()]
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            wrong.append(f"{path.name}: {error}")
+    if not found and not wrong:
+        wrong.append(f"no cadence in {', '.join(str(folder) for folder in folders)}")
+    if wrong:
+        raise CadenceError("\n".join(wrong))
+    return found
+
+
+def _where(loc: Sequence[Any]) -> str:
+    return ".".join(str(part) for part in loc) or "file"
