@@ -4,10 +4,10 @@ Only what every later rule stands on: placeholders that exist, letters that stay
 things the first written word to a borrower must carry. Rates, promises and the rest are the linter's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
-from jinja2 import TemplateSyntaxError, meta
+from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import SandboxedEnvironment
 
 PLACEHOLDERS: Final = frozenset({"name", "officer_name", "company", "number", "nmls_ids"})
@@ -37,3 +37,59 @@ def wording_problems(family: str, text: str) -> Iterator[str]:
             yield "a first text shows {{ nmls_ids }}"
         if "STOP" not in text:
             yield "a first text says how to opt out (STOP)"
+
+
+VARIANT_RULE: Final = "first-text-variant"
+VARIANT_RULE_VERSION: Final = 1
+"""Stored with every text, so that it can be said later why it read as it did."""
+
+SIGNED_BY_OFFICER: Final = frozenset({"free", "busy"})
+"""Variants that name the owner, and so carry the owner's own NMLS id."""
+
+_WEAKER: Final = {
+    "free": ("free", "no_name", "default"),
+    "busy": ("busy", "no_name", "default"),
+    "after_hours": ("after_hours", "no_name", "default"),
+    "no_name": ("no_name", "default"),
+}
+"""What is said instead when the lender has approved no such variant: only ever something that promises less."""
+
+
+class NoWording(LookupError):
+    """The lender has approved nothing that may be said here."""
+
+
+def pick_variant(approved: Collection[str], *, owner_known: bool, owner_status: str | None, branch_open: bool) -> str:
+    """Return which approved variant is true now.
+
+    "I'm available now" is said only for an owner whose status is available, at an open branch (C14); "with another
+    borrower" only for one who is busy. Anything else, unknown included, is in the company's words: they promise neither.
+
+    Raises:
+        NoWording: no variant that is true now has been approved.
+    """
+    if not branch_open:
+        wanted = "after_hours"
+    elif not owner_known:
+        wanted = "no_name"
+    else:
+        wanted = {"available": "free", "busy": "busy"}.get(owner_status or "", "no_name")
+    for variant in _WEAKER[wanted]:
+        if variant in approved:
+            return variant
+    raise NoWording(f"no approved variant for {wanted!r}")
+
+
+def render(text: str, **values: str | None) -> str:
+    """Return a wording filled in; values are data and never read as a template.
+
+    Raises:
+        NoWording: the wording is no template, or asks for something that is not there.
+    """
+    try:
+        return _STRICT.from_string(text).render(values)
+    except TemplateError as error:
+        raise NoWording(f"cannot fill in the wording: {error}") from error
+
+
+_STRICT: Final = SandboxedEnvironment(autoescape=False, undefined=StrictUndefined)  # plain text, never a page
