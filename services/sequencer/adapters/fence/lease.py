@@ -1,0 +1,145 @@
+"""The lease: proof, by our own clock, that the group still counts us as the owner of our partitions.
+
+A worker that stands still longer than its session loses its partitions, wakes up and would finish what it had in hand:
+its rows would go to the end of the changelog, over newer ones, and win at the next recovery. Offsets cannot show that.
+So the moment each heartbeat was *sent* that the coordinator then answered is noted, on a clock that counts sleep, and
+before each event and each write to a broker that moment must be younger than 0.85 of the session. A successful answer
+proves that no one else had the partitions before it, since any change of members would have ended our generation.
+
+While a rebalance is announced the coordinator keeps us for the rebalance time-out, counted from the last heartbeat
+that knew of none. Between handing in (join) and the next generation nothing is ours: no event, no write.
+"""
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+from services.runtime.clock import boottime_s
+
+from .ending import EXIT_LEASE_LOST, end_process
+
+SHARE = 0.85
+"""Of the session: leaves room for clocks that differ in rate and for the way to the broker."""
+
+
+def _end(why: str) -> NoReturn:
+    end_process(EXIT_LEASE_LOST, why)
+
+
+class Lease:
+    """Says until when we may act. Written by the consumer's thread, read by the worker's; single floats, so no lock."""
+
+    def __init__(
+        self,
+        session_s: float,
+        rebalance_s: float,
+        *,
+        clock: Callable[[], float] = boottime_s,
+        end: Callable[[str], NoReturn] = _end,
+    ) -> None:
+        self._session_s, self._rebalance_s, self._clock, self._end = session_s, rebalance_s, clock, end
+        self._answered = -math.inf
+        self._rebalance_by = math.inf
+        self._until = -math.inf
+        self._held = False
+        self._closing = False
+
+    def now(self) -> float:
+        """Return the lease's clock."""
+        return self._clock()
+
+    def joined(self, sent: float) -> None:
+        """Note that a join completed whose last request was sent at `sent`."""
+        self._held = True
+        self._rebalance_by = math.inf
+        self._extend(sent)
+
+    def answered(self, sent: float, *, rebalancing: bool) -> None:
+        """Note a heartbeat sent at `sent` that the coordinator answered without error."""
+        if rebalancing and self._rebalance_by == math.inf:
+            self._rebalance_by = self._answered + SHARE * self._rebalance_s
+        self._extend(sent)
+
+    def _extend(self, sent: float) -> None:
+        self._answered = sent
+        self._until = min(sent + SHARE * self._session_s, self._rebalance_by)
+
+    def handed_in(self) -> None:
+        """Note that we ask for a new assignment: until we have one, nothing is ours."""
+        self._until = -math.inf
+
+    def lost(self) -> None:
+        """Note that the group does not know us any more."""
+        if self._held and not self._closing:
+            self._end("the group has put this worker out")
+
+    def closing(self) -> None:
+        """Note that we leave on purpose; from here on being unknown to the group is no accident."""
+        self._closing = True
+
+    def left_s(self) -> float:
+        """Return how long the lease still holds; not positive when it has ended."""
+        return self._until - self._clock()
+
+    def check(self, what: str) -> None:
+        """Return only if `what` may be done now; else end the process."""
+        if self._clock() >= self._until:
+            self._end(f"lease ran out {-self.left_s():.3f} s before: {what}")
+
+
+def watch_membership(coordinator: Any, lease: Lease) -> None:
+    """Make one aiokafka `GroupCoordinator` tell the lease what the group says about us."""
+    heartbeat: Callable[[], Awaitable[bool]] = coordinator._do_heartbeat
+    rejoin: Callable[[Any], Awaitable[bool]] = coordinator._do_rejoin_group
+    reset: Callable[[], None] = coordinator.reset_generation
+
+    async def do_heartbeat() -> bool:
+        sent = lease.now()
+        answered = await heartbeat()
+        if answered:
+            # aiokafka answers "rebalancing" with True too, after having asked for a rejoin.
+            lease.answered(sent, rebalancing=coordinator._rejoin_needed_fut.done())
+        return answered
+
+    async def do_rejoin_group(subscription: Any) -> bool:
+        lease.handed_in()
+        return await rejoin(subscription)
+
+    def reset_generation() -> None:
+        lease.lost()
+        reset()
+
+    complete: Callable[..., Awaitable[None]] = coordinator._on_join_complete
+
+    async def on_join_complete(*args: Any) -> None:
+        lease.joined(coordinator.fence_synced_at)
+        await complete(*args)
+
+    send: Callable[[Any], Awaitable[Any]] = coordinator._send_req
+
+    async def send_req(request: Any) -> Any:
+        # The last request before a join completes is the SyncGroup: the broker starts our session when it answers it.
+        if type(request).__name__.startswith("SyncGroup"):
+            coordinator.fence_synced_at = lease.now()
+        return await send(request)
+
+    coordinator.fence_synced_at = -math.inf
+    coordinator._do_heartbeat = do_heartbeat
+    coordinator._do_rejoin_group = do_rejoin_group
+    coordinator.reset_generation = reset_generation
+    coordinator._on_join_complete = on_join_complete
+    coordinator._send_req = send_req
+
+
+def watch_writes(producer: Any, lease: Lease) -> None:
+    """Make one started `AIOKafkaProducer` check the lease where a batch is about to be written to the socket."""
+    sender = producer._sender
+    write: Callable[[Any, Any], Awaitable[None]] = sender._send_produce_req
+
+    async def send_produce_req(node_id: Any, batches: Any) -> None:
+        # Connecting may take long; it comes before the check, so that nothing is awaited between check and write.
+        await sender.client.ready(node_id)
+        lease.check("write to the broker")
+        await write(node_id, batches)
+
+    sender._send_produce_req = send_produce_req

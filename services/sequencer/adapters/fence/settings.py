@@ -1,0 +1,52 @@
+"""What the fence needs to know, and nothing it could find out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class FenceSettings:
+    """One worker of one app. Every worker of an app has the same settings but for `instance` and `data_dir`."""
+
+    app_id: str
+    """Consumer group, and the prefix of the changelog topic. Never reused for other topics or partition counts."""
+
+    topics: tuple[str, ...]
+    """The source topics: equal partition counts, one key function, plain (not compacted, not transactional)."""
+
+    table: str
+    """Name of the one table; its changelog is `<app_id>-<table>-changelog`."""
+
+    instance: str
+    """Stable name of this worker (the pod's), unique in the group: a restart within the session moves no partition."""
+
+    data_dir: Path
+    """Ephemeral directory of this worker alone; wiped at start."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+
+    session_timeout_s: float = 10.0
+    """After this long without a heartbeat the broker gives our partitions away; the lease ends earlier."""
+
+    rebalance_timeout_s: float = 60.0
+    """How long the group waits for a member to hand in what it has under way."""
+
+    window: int = 256
+    """Most events processed and not yet acknowledged by the broker."""
+
+    commit_interval_s: float = 1.0
+    """How often finished offsets are committed; what a crash repeats at most."""
+
+    linger_ms: int = 1
+    """How long a batch waits for company; a millisecond is what makes full load cheap."""
+
+    request_timeout_s: float = 30.0
+    """How long one request to the broker may take."""
+
+    library_log_level: str = "WARNING"
+    """Level of the aiokafka, faust and mode loggers; at DEBUG a seventh of the time goes into records nobody reads."""
+
+    @property
+    def changelog_topic(self) -> str:
+        """Name of the table's changelog topic, to be created by whoever creates topics."""
+        return f"{self.app_id}-{self.table}-changelog"

@@ -1,0 +1,333 @@
+"""The fence itself: one agent, one table, one window."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from faust.types import TP
+
+from services.runtime.clock import monotonic_s, real_now
+
+from .ending import EXIT_SEND_FAILED, end_process
+from .lease import Lease
+from .pins import check_pins
+from .recovery import FencedTableManager
+from .settings import FenceSettings
+from .table import DurableTable, Row
+from .transport import FencedApp
+from .window import Entry, Window
+
+log = structlog.get_logger(__name__)
+
+Headers = Sequence[tuple[str, bytes]]
+Send = tuple[str, bytes | None, bytes | None, Headers]
+"""Topic, key, value, headers; the partition follows from the key."""
+
+
+class Unchanged:
+    """The row stays as it is, and nothing is written for it."""
+
+
+UNCHANGED: Final = Unchanged()
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One record as the broker keeps it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_s: float
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an event comes to: the row from now on (None deletes it) and what is sent, in order."""
+
+    row: Row | Unchanged | None = UNCHANGED
+    sends: Sequence[Send] = field(default_factory=tuple)
+    name: str = "applied"
+    """For metrics: applied, ignored or dead_lettered."""
+
+
+Handle = Callable[[Incoming, Row | None], Outcome]
+"""Decides. Pure and quick: no I/O, no clock; the same event and row give the same outcome. The row is a copy. For
+replays: an event comes again after a crash, with the row as it was or as this event or a later one left it."""
+
+OnError = Callable[[Incoming, Exception], Outcome]
+
+
+class FenceRefusal(RuntimeError):
+    """The fence won't start: the topics are not what it needs. Says why."""
+
+
+def dead_letter(event: Incoming, error: Exception) -> Outcome:
+    """Return the outcome of an event that could not be handled: its bytes go to `<topic>.dlq`, the row stays."""
+    headers = [
+        *event.headers,
+        ("dlq_reason", f"{type(error).__name__}: {error}"[:1000].encode()),
+        ("dlq_topic", event.topic.encode()),
+        ("dlq_partition", str(event.partition).encode()),
+        ("dlq_offset", str(event.offset).encode()),
+        ("dlq_attempts", b"1"),
+        ("dlq_first_failed", real_now().isoformat().encode()),
+    ]
+    send = (f"{event.topic}.dlq", event.key or b"", event.value or b"", headers)
+    return Outcome(sends=(send,), name="dead_lettered")
+
+
+class Fence:
+    """A Faust worker that loses nothing, writes nothing stale, and stops rather than skips.
+
+    Args:
+        settings: this worker and its app.
+        handle: decides; an exception out of it goes to `on_error` and never further.
+        on_error: says what comes of an event that `handle` could not handle; its own exception ends the process.
+        on_event_done: told of each finished event: topic, outcome's name, seconds from delivery to finish.
+        lease: another lease; tests only.
+    """
+
+    App: type[FencedApp] = FencedApp
+    Table: type[DurableTable] = DurableTable
+    TableManager: type[FencedTableManager] = FencedTableManager
+
+    def __init__(
+        self,
+        settings: FenceSettings,
+        handle: Handle,
+        *,
+        on_error: OnError = dead_letter,
+        on_event_done: Callable[[str, str, float], None] | None = None,
+        lease: Lease | None = None,
+    ) -> None:
+        self.settings, self._handle, self._on_error, self._on_event_done = settings, handle, on_error, on_event_done
+        self.lease = lease or Lease(settings.session_timeout_s, settings.rebalance_timeout_s)
+        self.window = Window(settings.window, self._finish, self._fail)
+        self.recoveries = 0
+        self._finished: dict[TP, int] = {}
+        self._progress_s = monotonic_s()
+        self._producer: Any = None
+        self._stopping = False
+        for name in ("aiokafka", "faust", "mode"):
+            # The level of the loggers, not of a handler: what is not wanted must not be made.
+            logging.getLogger(name).setLevel(settings.library_log_level)
+        check_pins()
+        self.app = self._make_app()
+        self.table: Any = self.app.Table(settings.table, key_type=bytes, value_type=bytes)
+        self.app.tables.recovery.on_ready = self._ready
+        source = self.app.topic(
+            *settings.topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",
+            allow_empty=True,
+        )  # fmt: skip
+        self.app.agent(source, concurrency=1, name="fence")(self._agent)
+
+    def _make_app(self) -> Any:
+        s = self.settings
+        app = self.App(
+            s.app_id,
+            broker=[f"aiokafka://{server.strip()}" for server in s.bootstrap_servers.split(",")],
+            store="memory://",
+            datadir=str(s.data_dir),
+            Table=self.Table,
+            TableManager=self.TableManager,
+            processing_guarantee="at_least_once",
+            cython_optimizations=True,
+            web_enabled=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            table_standby_replicas=0,
+            consumer_auto_offset_reset="earliest",
+            consumer_group_instance_id=s.instance,
+            stream_wait_empty=True,
+            stream_buffer_maxsize=4096,
+            stream_recovery_delay=0.0,
+            broker_max_poll_records=1000,
+            broker_commit_interval=s.commit_interval_s,
+            broker_session_timeout=s.session_timeout_s,
+            broker_heartbeat_interval=s.session_timeout_s / 10,
+            broker_rebalance_timeout=s.rebalance_timeout_s,
+            broker_request_timeout=max(s.request_timeout_s, s.session_timeout_s, s.rebalance_timeout_s) + 5,
+            producer_linger=s.linger_ms / 1000,
+            producer_request_timeout=s.request_timeout_s,
+            recovery_consistency_check=True,
+        )
+        app.lease = self.lease
+        return app
+
+    # -- life --
+
+    async def start(self) -> None:
+        """Check the topics and wipe the data directory.
+
+        Raises:
+            FenceRefusal: a topic is missing, counts differ, or the changelog is not compacted.
+        """
+        await self._check_topics()
+        await asyncio.to_thread(shutil.rmtree, self.settings.data_dir, ignore_errors=True)
+        self.window.start()
+
+    async def run(self) -> None:
+        """Work until stopped. Raises what Faust crashed with; a lost lease or send ends the process instead."""
+        await self.app.start()
+        await self.app.wait_until_stopped()
+        if self.app.crashed and not self._stopping:
+            raise self.app.crash_reason or RuntimeError("Faust has stopped by itself")
+
+    async def stop(self) -> None:
+        """Take no more events, finish those in the window, commit them and go; the group keeps our place."""
+        self._stopping = True
+        self.lease.closing()
+        await self.app.stop()
+        await self.window.stop()
+
+    async def _check_topics(self) -> None:
+        s = self.settings
+        wanted = [*s.topics, s.changelog_topic]
+        admin = AIOKafkaAdminClient(bootstrap_servers=s.bootstrap_servers, client_id=f"{s.app_id}-check")
+        await admin.start()
+        try:
+            found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(wanted)}
+            missing = [topic for topic in wanted if not found.get(topic)]
+            if missing:
+                raise FenceRefusal(f"topics missing: {', '.join(missing)}")
+            counts = {topic: found[topic] for topic in wanted}
+            if len(set(counts.values())) != 1:
+                raise FenceRefusal(f"partition counts must be equal: {counts}")
+            answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, s.changelog_topic)])
+            configs = {
+                entry[0]: entry[1] for answer in answers for resource in answer.resources for entry in resource[4]
+            }
+            if "compact" not in str(configs.get("cleanup.policy")):
+                raise FenceRefusal(f"{s.changelog_topic} must be compacted, not {configs.get('cleanup.policy')}")
+        finally:
+            await admin.close()
+
+    # -- an event --
+
+    async def _agent(self, stream: Any) -> None:
+        try:
+            async for event in stream.noack().events():
+                await self._take(event)
+        except Exception as error:
+            # An exception that reaches Faust would count as done: the event would be committed and lost.
+            self._fail(error)
+
+    async def _take(self, event: Any) -> None:
+        message = event.message
+        window = self.window
+        if not window.is_free(message.key):
+            await window.wait_free(message.key)
+        self.lease.check("event")
+        began = monotonic_s()
+        incoming = Incoming(
+            message.topic, message.partition, message.offset, message.timestamp, message.key, message.value,
+            message.headers or (),
+        )  # fmt: skip
+        try:
+            if message.key is None:
+                raise ValueError("no key: it belongs to no row")
+            outcome = self._handle(incoming, self.table.row(message.key))
+        except Exception as error:
+            outcome = self._on_error(incoming, error)
+        producer = self._producer
+        if producer is None:
+            producer = self._producer = self.app.producer._ensure_producer()
+        sends = [await self._send(producer, send) for send in outcome.sends]
+        row = None
+        if not isinstance(outcome.row, Unchanged):
+            row = await self.table.put(producer, message.partition, message.key, outcome.row)
+        window.add(Entry(event, message.key, began, outcome.name, sends, row))
+
+    async def _send(self, producer: Any, send: Send) -> Any:
+        topic, key, value, headers = send
+        return await producer.send(topic, value, key=key, headers=list(headers))
+
+    def _finish(self, entry: Entry, row: Any) -> None:
+        message = entry.event.message
+        if row is not None and row.offset >= 0:
+            self._report(message.partition, row.offset)
+        self.app.consumer.ack(message)
+        self._finished[message.tp] = message.offset + 1
+        now = monotonic_s()
+        self._progress_s = now
+        if self._on_event_done is not None:
+            self._on_event_done(message.topic, entry.outcome, now - entry.began_s)
+
+    def _report(self, partition: int, offset: int) -> None:
+        self.app.tables.recovery.acknowledged(self.table.changelog_tp(partition), offset)
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        log.critical("fence_failed", exc_info=error)
+        end_process(EXIT_SEND_FAILED, f"{type(error).__name__}: {error}")
+
+    def _ready(self) -> None:
+        self.recoveries += 1
+        self._progress_s = monotonic_s()
+        # What was finished in an earlier generation may be behind what others finished since.
+        self._finished.clear()
+
+    # -- for the operations port --
+
+    def is_ready(self) -> bool:
+        """Say whether this worker is in the group and its rows are there."""
+        return (
+            self.recoveries > 0
+            and not self._stopping
+            and not self.app.rebalancing
+            and not self.app.in_recovery
+            and self.lease.left_s() > 0
+        )
+
+    def progress_age_s(self) -> float:
+        """Return for how long events have been in the window with none finished; 0 when there are none."""
+        return monotonic_s() - self._progress_s if len(self.window) else 0.0
+
+    async def pending(self) -> Mapping[str, int]:
+        """Return how many events of each `topic[partition]` of ours are not finished; empty means at the end.
+
+        Finished, not committed: sends and row acknowledged by the broker. Empty also while nothing is assigned, so ask
+        `is_ready` too.
+        """
+        consumer = self.app.consumer
+        assigned = {tp for tp in consumer.assignment() if tp.topic in self.settings.topics}
+        if not assigned:
+            return {}
+        ends: Mapping[TP, int] = await consumer.highwaters(*assigned)
+        at: dict[TP, int] = {}
+        for tp in assigned:
+            position = self._finished.get(tp)
+            if position is None:
+                position = consumer._committed_offset[tp]
+            if position is not None:
+                at[tp] = position
+        unknown = assigned - at.keys()
+        if unknown:
+            at.update(await consumer.earliest_offsets(*unknown))
+        return {
+            f"{tp.topic}[{tp.partition}]": ends[tp] - at[tp] for tp in sorted(assigned) if ends[tp] > (at.get(tp) or 0)
+        }
+
+
+async def run_until_stopped(fence: Fence, stop: asyncio.Event) -> None:
+    """Run a fence by itself until `stop` is set."""
+    await fence.start()
+    running = asyncio.create_task(fence.run())
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if running.done():
+        await running
+    await fence.stop()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running

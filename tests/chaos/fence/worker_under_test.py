@@ -1,0 +1,239 @@
+"""A worker on the fence, as a process to be killed: each event adds to its key's row and makes one output.
+
+`--without X` takes one mending away, so that a test can show what it is for. Nothing of that is in the product.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+from faust.tables.recovery import Recovery
+from faust.transport.consumer import ThreadDelegateConsumer
+
+from services.sequencer.adapters.fence import UNCHANGED, Fence, FenceSettings, Incoming, Lease, Outcome, Row
+from services.sequencer.adapters.fence.recovery import FencedRecovery, FencedTableManager
+from services.sequencer.adapters.fence.table import DurableTable
+from services.sequencer.adapters.fence.transport import FencedApp, FencedConsumer, FencedTransport
+from services.sequencer.adapters.fence.worker import run_until_stopped
+
+MENDINGS = ("startup-order", "lease", "durable-changelog", "fail-fast", "offsets-report", "forget", "one-per-key")
+
+
+def chain(before: int, event_id: str) -> int:
+    """Fold an id into a number that depends on every id before it and on their order."""
+    return zlib.crc32(event_id.encode(), before)
+
+
+def handler(out: str, pace_s: float) -> Any:
+    """Return the function that decides: the replay rule of the sequencer, with nothing of its business."""
+
+    def handle(event: Incoming, row: Row | None) -> Outcome:
+        if pace_s:
+            time.sleep(pace_s)  # work: the loop stands still, as it does while deciding
+        said = json.loads(event.value or b"")
+        event_id, seq = str(said["id"]), int(said["seq"])
+        if said.get("delete"):
+            return Outcome(row=None)
+        if row is not None and row["last"] == event_id:
+            return Outcome(
+                UNCHANGED, [(out, event.key, effect.encode(), [("again", b"1")]) for effect in row["effects"]]
+            )
+        if row is not None and seq <= row["seq"]:
+            return Outcome(UNCHANGED, name="ignored")
+        effect = event_id + "x" * int(said.get("output_bytes", 0))
+        new = {
+            "n": (row["n"] if row else 0) + 1,
+            "seq": seq,
+            "last": event_id,
+            "chain": chain(row["chain"] if row else 0, event_id),
+            "effects": [effect],
+        }
+        return Outcome(new, [(out, event.key, effect.encode(), [("n", str(new["n"]).encode())])])
+
+    return handle
+
+
+class NoLease(Lease):
+    """Holds for ever."""
+
+    def check(self, what: str) -> None:
+        """Allow it."""
+
+    def lost(self) -> None:
+        """Ignore it."""
+
+
+class StockRecovery(FencedRecovery):
+    """Faust's own order of steps."""
+
+    async def on_recovery_completed(self, generation_id: int = 0) -> None:
+        await Recovery.on_recovery_completed(self, generation_id)
+        if self.on_ready is not None:
+            self.on_ready()
+
+
+class StockConsumer(FencedConsumer):
+    """Faust's own live set."""
+
+    _getmany = ThreadDelegateConsumer._getmany
+
+
+class StockTransport(FencedTransport):
+    Consumer = StockConsumer
+
+
+class StockApp(FencedApp):
+    Transport = StockTransport
+
+
+class StockTableManager(FencedTableManager):
+    Recovery = StockRecovery
+
+
+def slow_table(delay_s: float, wait: bool, forget: bool) -> type[DurableTable]:
+    """Return a table whose changelog writes reach the broker late, and are awaited or not."""
+
+    class Late:
+        def __init__(self, producer: Any) -> None:
+            self.producer = producer
+
+        async def send(self, *args: Any, **kwargs: Any) -> Any:
+            async def late() -> Any:
+                await asyncio.sleep(delay_s)
+                return await (await self.producer.send(*args, **kwargs))
+
+            if not delay_s:
+                return await self.producer.send(*args, **kwargs)
+            return asyncio.ensure_future(late())
+
+    class Table(DurableTable):
+        async def put(self, producer: Any, partition: int, key: bytes, row: Row | None) -> Any:
+            sent = await super().put(Late(producer), partition, key, row)
+            if wait:
+                return sent
+            self.__dict__.setdefault("unwatched", []).append(sent)
+            done = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+
+        def forget(self, partition: int) -> None:
+            if forget:
+                super().forget(partition)
+
+    return Table
+
+
+def fence_without(without: set[str], args: argparse.Namespace) -> type[Fence]:
+    """Return the fence with mendings taken away."""
+
+    class Worker(Fence):
+        Table = slow_table(args.slow_changelog_s, "durable-changelog" not in without, "forget" not in without)
+        if "startup-order" in without:
+            App = StockApp
+            TableManager = StockTableManager
+
+        async def _send(self, producer: Any, send: Any) -> Any:
+            try:
+                sent = await super()._send(producer, send)
+            except Exception:
+                if "fail-fast" not in without:
+                    raise
+                sent = asyncio.get_running_loop().create_future()
+                sent.set_result(None)
+            if "fail-fast" not in without:
+                return sent
+            return asyncio.ensure_future(asyncio.wait([sent]))  # Faust's way: a failed send is a line in a log
+
+        def _report(self, partition: int, offset: int) -> None:
+            if "offsets-report" not in without:
+                super()._report(partition, offset)
+
+    return Worker
+
+
+async def main(args: argparse.Namespace) -> int:
+    without = set(args.without)
+    settings = FenceSettings(
+        app_id=args.app,
+        topics=tuple(args.topics.split(",")),
+        table="rows",
+        instance=args.instance,
+        data_dir=Path(args.data_dir),
+        bootstrap_servers=args.bootstrap,
+        session_timeout_s=args.session_s,
+        rebalance_timeout_s=args.rebalance_s,
+        library_log_level=args.log_level,
+    )
+    lease = NoLease(1, 1) if "lease" in without else None
+    done = {"events": 0}
+
+    def count(topic: str, outcome: str, seconds: float) -> None:
+        done["events"] += 1
+
+    fence = fence_without(without, args)(settings, handler(args.out, args.pace_s), on_event_done=count, lease=lease)
+    if "one-per-key" in without:
+        window = fence.window
+        window.is_free = lambda key: len(window) < settings.window  # type: ignore[method-assign]
+    if args.slow_seek_s:
+        slow_seek(fence, args.slow_seek_s)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    status = Path(args.status)
+
+    async def tell() -> None:
+        while True:
+            table: DurableTable = fence.table
+            assigned = list(fence.app.tables.recovery.active_tps) if fence.recoveries else []
+            said = {
+                "pid": os.getpid(), "ready": fence.is_ready(), "events": done["events"], "recoveries": fence.recoveries,
+                "recovered": table.recovered, "rows": len(table.data.data), "partitions": len(assigned),
+                "window": len(fence.window),
+            }  # fmt: skip
+            status.with_suffix(".new").write_text(json.dumps(said))
+            status.with_suffix(".new").replace(status)
+            await asyncio.sleep(0.05)
+
+    teller = asyncio.create_task(tell())
+    try:
+        await run_until_stopped(fence, stop)
+    finally:
+        teller.cancel()
+    return 0
+
+
+def slow_seek(fence: Fence, delay_s: float) -> None:
+    """Make the way between "resume" and "seek" longer, as a busy broker does."""
+    consumer = fence.app.consumer
+    seek = consumer.perform_seek
+
+    async def late() -> None:
+        await asyncio.sleep(delay_s)
+        await seek()
+
+    consumer.perform_seek = late
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    for name in ("bootstrap", "app", "topics", "out", "instance", "data-dir", "status"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--session-s", type=float, default=6.0)
+    parser.add_argument("--rebalance-s", type=float, default=20.0)
+    parser.add_argument("--pace-s", type=float, default=0.0)
+    parser.add_argument("--slow-changelog-s", type=float, default=0.0)
+    parser.add_argument("--slow-seek-s", type=float, default=0.0)
+    parser.add_argument("--log-level", default="WARNING")
+    parser.add_argument("--without", action="append", default=[], choices=MENDINGS)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(parse(sys.argv[1:]))))
