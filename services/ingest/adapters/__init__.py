@@ -1,0 +1,1 @@
+"""What ingest touches outside itself: Kafka, and Twilio's signatures and TwiML."""

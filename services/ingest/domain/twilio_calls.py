@@ -1,0 +1,171 @@
+"""Twilio's voice webhooks: one pure function a route. Nothing here decides what a call was; that is leads' business.
+
+Event ids are the SIDs with what happened, so every repetition of a webhook makes the same one.
+"""
+
+from datetime import datetime
+from typing import Any, Final, get_args
+
+from schemas.calls import (
+    CallEnded,
+    CallFact,
+    CallLegAnswered,
+    CallLegEnded,
+    CallStarted,
+    CallStatus,
+    VoicemailRecorded,
+    VoicemailTranscribed,
+)
+from services.ingest.domain.fields import Fields
+from services.ingest.domain.lender import Lender
+from services.ingest.domain.outcome import Fact, GoOn, HangUp, Outcome, Ring, Screen, TakeVoicemail
+from services.ingest.errors import InvalidField
+from services.policy.numbers import Caller, normalise_caller
+
+FINAL: Final[frozenset[str]] = frozenset(get_args(CallStatus))
+RUNNING: Final = frozenset({"queued", "initiated", "ringing", "in-progress", "answered"})
+DIAL_STATUS: Final = {**{status: status for status in FINAL}, "answered": "completed"}
+"""`answered` is what a `<Dial>` of a conference or a client says of a leg that was completed."""
+LONGEST_TRANSCRIPT: Final = 10_000
+
+
+def voice(form: Fields, _query: Fields, lender: Lender, now: datetime) -> Outcome:
+    """A borrower rings: `call.started`, and whom to ring."""
+    call_id = form.sid("CallSid", "CA")
+    number, branch = lender.dialled(form.raw("To"))
+    caller = normalise_caller(form.raw("From"))
+    officers = lender.on_shift(branch, now)
+    data = CallStarted(
+        **_common(call_id, caller, lender, number), legs_dialled=len(officers), started_at=now
+    )  # the voice request has no Timestamp
+    is_closed = not lender.directory.is_open(branch, now)
+    return Outcome(
+        (_fact(f"twilio:{call_id}:started", data, now, branch.id),),
+        Ring(call_id, branch.id, officers) if officers else TakeVoicemail(call_id, branch.id, is_closed),
+        unusable=caller.reason,
+    )
+
+
+def leg(form: Fields, query: Fields, lender: Lender, now: datetime) -> Outcome:
+    """One officer's leg: screening it, the key press, its end."""
+    step = query.raw("step")
+    call_id = query.sid("call", "CA")
+    leg_id = form.sid("CallSid", "CA")
+    officer_id, branch_id = query.optional_id("officer"), lender.branch_id(query.optional_id("branch"))
+    if step == "screen":
+        return Outcome(answer=Screen(call_id, branch_id, officer_id))
+    at = form.time(now)
+    # A leg's From is the caller, passed through; Twilio puts a number of ours there when the caller withheld theirs.
+    caller = normalise_caller(form.raw("From"))
+    known = caller if caller.e164 and not lender.is_ours(caller.e164) else Caller("invalid")
+    common = _common(call_id, known, lender)
+    if step == "pressed":
+        if form.text("Digits", 20) != "1":
+            return Outcome(answer=Screen(call_id, branch_id, officer_id), ignored="key_not_pressed")
+        answered = CallLegAnswered(**common, leg_id=leg_id, officer_id=officer_id, answered_at=at)
+        return Outcome((_fact(f"twilio:{leg_id}:answered", answered, at, branch_id),), GoOn())
+    if step == "status":
+        status = form.required("CallStatus")
+        if status not in FINAL:
+            return _not_final(status)
+        ended = CallLegEnded(**common, leg_id=leg_id, officer_id=officer_id, status=_status(status), ended_at=at)
+        return Outcome((_fact(f"twilio:{leg_id}:ended", ended, at, branch_id),))
+    raise InvalidField("step", "is not screen, pressed or status")
+
+
+def dial(form: Fields, query: Fields, lender: Lender, now: datetime) -> Outcome:
+    """The ringing is over: the last leg's end when it is named, and what the caller hears next."""
+    call_id = form.sid("CallSid", "CA")
+    branch_id = lender.branch_id(query.optional_id("branch"))
+    said = form.required("DialCallStatus")
+    if said not in DIAL_STATUS:
+        raise InvalidField("DialCallStatus", "is no status of a finished <Dial>")
+    status = DIAL_STATUS[said]
+    # A leg that was picked up and never accepted counts as completed too, but nobody spoke with the caller.
+    is_bridged = status == "completed" and form.text("DialBridged", 20).lower() != "false"
+    answer = HangUp() if is_bridged else TakeVoicemail(call_id, branch_id, closed=False)
+    leg_id = form.optional_sid("DialCallSid", "CA")
+    if leg_id is None:
+        return Outcome(answer=answer)
+    caller = normalise_caller(form.raw("From"))
+    at = form.time(now)
+    data = CallLegEnded(**_common(call_id, caller, lender), leg_id=leg_id, status=_status(status), ended_at=at)
+    return Outcome((_fact(f"twilio:{leg_id}:ended", data, at, branch_id),), answer, unusable=caller.reason)
+
+
+def call_status(form: Fields, _query: Fields, lender: Lender, now: datetime) -> Outcome:
+    """The number's status callback: `call.ended`, once it has."""
+    call_id = form.sid("CallSid", "CA")
+    number, branch = lender.dialled(form.raw("To"))
+    if form.text("Direction", 40).startswith("outbound"):
+        return Outcome(ignored="not_inbound")
+    status = form.required("CallStatus")
+    if status not in FINAL:
+        return _not_final(status)
+    duration = form.integer("CallDuration")
+    if duration is not None and duration < 0:
+        raise InvalidField("CallDuration", "is negative")
+    caller = normalise_caller(form.raw("From"))
+    at = form.time(now)
+    data = CallEnded(
+        **_common(call_id, caller, lender, number), status=_status(status), duration_s=duration, ended_at=at
+    )
+    return Outcome((_fact(f"twilio:{call_id}:ended:{status}", data, at, branch.id),), unusable=caller.reason)
+
+
+def recording(form: Fields, query: Fields, lender: Lender, now: datetime) -> Outcome:
+    """A voicemail was left; `step=after` is the `<Record>`'s own action, which also ends the call."""
+    is_after = query.raw("step") == "after"
+    call_id = form.sid("CallSid", "CA")
+    recording_id = form.optional_sid("RecordingSid", "RE")
+    status = form.text("RecordingStatus", 40) or "completed"
+    answer = HangUp() if is_after else None
+    if recording_id is None and not is_after:
+        raise InvalidField("RecordingSid", "is missing")
+    if recording_id is None or status != "completed":
+        return Outcome(answer=answer, ignored="no_recording") if answer else Outcome(ignored="no_recording")
+    url = form.text("RecordingUrl", 2000)
+    if not url.startswith(("https://", "http://")):
+        raise InvalidField("RecordingUrl", "is no URL")
+    data = VoicemailRecorded(
+        **_common(call_id, Caller("invalid"), lender), recording_id=recording_id, url=url,
+        duration_s=max(0, form.integer("RecordingDuration") or 0),
+    )  # fmt: skip
+    fact = _fact(f"twilio:{recording_id}:recorded", data, form.time(now), lender.branch_id(query.optional_id("branch")))
+    return Outcome((fact,), answer) if answer else Outcome((fact,))
+
+
+def transcription(form: Fields, query: Fields, lender: Lender, now: datetime) -> Outcome:
+    """A voicemail's words, or that there are none."""
+    call_id, recording_id = form.sid("CallSid", "CA"), form.sid("RecordingSid", "RE")
+    is_read = form.required("TranscriptionStatus") == "completed"
+    text = (form.raw("TranscriptionText") or "")[:LONGEST_TRANSCRIPT] if is_read else None
+    data = VoicemailTranscribed(
+        **_common(call_id, Caller("invalid"), lender), recording_id=recording_id, text=text or None
+    )
+    branch_id = lender.branch_id(query.optional_id("branch"))
+    return Outcome((_fact(f"twilio:{recording_id}:transcribed", data, form.time(now), branch_id),))
+
+
+def _common(call_id: str, caller: Caller, lender: Lender, dialled: str | None = None) -> dict[str, Any]:
+    return {
+        "provider": "twilio",
+        "call_id": call_id,
+        "caller": caller.e164,
+        "caller_withheld": caller.withheld,
+        "dialled": dialled,
+        "test": lender.is_test(caller.e164),
+    }
+
+
+def _fact(id_: str, data: CallFact, at: datetime, branch_id: str) -> Fact[CallFact]:
+    return Fact(id_, data, at, branch_id, data.caller, data.call_id)
+
+
+def _not_final(status: str) -> Outcome:
+    return Outcome(ignored="not_final" if status in RUNNING else "unknown_status")
+
+
+def _status(status: str) -> Any:
+    # One of `CallStatus`; pydantic checks it again.
+    return status

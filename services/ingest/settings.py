@@ -1,0 +1,56 @@
+"""What ingest is told by its environment."""
+
+from typing import Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from services.policy.numbers import normalise_caller
+from services.runtime.settings import LOOPBACK, LenderSettings, TwilioSettings
+
+BODY_LIMIT_BYTES = 64 * 1024
+"""Twilio's largest form is a few KiB (an SMS of 1,600 characters with its media URLs)."""
+
+
+class IngestSettings(TwilioSettings, LenderSettings):
+    """Where ingest listens and what it trusts."""
+
+    service: str = "ingest"
+    ops_port: int = Field(default=9101, ge=0, le=65535, description="0: any free port, printed at start")
+    ingest_host: str = Field(default="127.0.0.1", description="where the webhooks listen")
+    ingest_port: int = Field(default=8080, ge=0, le=65535, description="0: any free port, printed at start")
+    twilio_auth_token_old: SecretStr | None = Field(default=None, description="still accepted while tokens rotate")
+    webhook_secret: SecretStr | None = Field(
+        default=None, min_length=16, description="signs /webhooks/calls; unset: that route refuses everything"
+    )
+    insecure_webhooks: bool = Field(default=False, description="1: signatures are not checked; loopback only")
+    test_numbers: str = Field(default="", description="callers whose calls are tests, beside the directory's own (C12)")
+    ack_limit_s: float = Field(default=5.0, gt=0, le=10, description="longest wait for Kafka; Twilio itself waits 15 s")
+    twilio_retry: str = Field(
+        default="#rc=5&rp=all", pattern=r"^(#[a-z0-9=&,]+)?$",
+        description="Twilio's connection overrides, put behind each callback URL in our TwiML",
+    )  # fmt: skip
+
+    @field_validator("test_numbers")
+    @classmethod
+    def _are_numbers(cls, value: str) -> str:
+        for number in filter(None, (part.strip() for part in value.split(","))):
+            if normalise_caller(number).e164 != number:
+                raise ValueError("a comma-separated list of E.164 numbers (+12125550100)")
+        return value
+
+    @model_validator(mode="after")
+    def _insecure_only_on_loopback(self) -> Self:
+        if self.insecure_webhooks and self.ingest_host not in LOOPBACK:
+            raise ValueError("RINGBACK_INSECURE_WEBHOOKS=1 is refused unless RINGBACK_INGEST_HOST is loopback")
+        return self
+
+    @property
+    def twilio_tokens(self) -> tuple[str, ...]:
+        """The auth tokens that may have signed a webhook, the current one first."""
+        tokens = (self.twilio_auth_token, self.twilio_auth_token_old)
+        return tuple(token.get_secret_value() for token in tokens if token and token.get_secret_value())
+
+    @property
+    def test_callers(self) -> frozenset[str]:
+        """The numbers of `test_numbers`."""
+        return frozenset(part.strip() for part in self.test_numbers.split(",") if part.strip())

@@ -1,0 +1,210 @@
+"""One webhook from bytes to an acknowledged event: prove the sender, read, emit, answer."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from urllib.parse import parse_qsl
+
+from multidict import MultiDict
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.base import EventData
+from schemas.envelope import Event
+from schemas.ids import partition_key
+from services.ingest import metrics
+from services.ingest.adapters.kafka import Outlet
+from services.ingest.adapters.twilio import TwilioSignatures, Twiml
+from services.ingest.domain import reported_calls, twilio_calls, twilio_texts
+from services.ingest.domain.fields import Fields
+from services.ingest.domain.lender import Lender
+from services.ingest.domain.outcome import Accepted, Fact, GoOn, NoContent, Outcome
+from services.ingest.errors import InvalidField, NotAcknowledged, NotAuthentic, Rejected, UnreadableBody
+from services.ingest.signing import CALLS_HEADER, verify_calls
+from services.runtime import logs
+from services.runtime.clock import Clock
+
+log = logs.get(__name__)
+
+SOURCE: Final = "ringback/ingest"
+CALLS: Final = "/webhooks/calls"
+SMS: Final = "/webhooks/twilio/sms"
+MOST_FIELDS: Final = 200
+
+Reader = Callable[[Fields, Fields, Lender, datetime], Outcome]
+TWILIO: Final[Mapping[str, Reader]] = {
+    "/webhooks/twilio/voice": twilio_calls.voice,
+    "/webhooks/twilio/leg": twilio_calls.leg,
+    "/webhooks/twilio/dial": twilio_calls.dial,
+    "/webhooks/twilio/call-status": twilio_calls.call_status,
+    "/webhooks/twilio/recording": twilio_calls.recording,
+    "/webhooks/twilio/transcription": twilio_calls.transcription,
+    SMS: twilio_texts.sms,
+    "/webhooks/twilio/message-status": twilio_texts.message_status,
+}
+
+_JSON_OBJECT: Final = TypeAdapter(dict[str, str | int | float | bool | None])
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One request, without its framework. `target` is path and query as they stood on the wire."""
+
+    route: str
+    target: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back."""
+
+    status: int
+    body: str = ""
+    content_type: str = "application/json"
+
+
+@dataclass
+class Ingest:
+    """All webhooks of one lender.
+
+    Attributes:
+        lender: whose.
+        clock: virtual time for events, real time for signatures and `received_at`.
+        outlet: where events become safe.
+        signatures: proves Twilio; None accepts everything (RINGBACK_INSECURE_WEBHOOKS).
+        account_sid: the only Twilio account that is listened to.
+        twiml: our answers to Twilio.
+        secrets: prove `/webhooks/calls`; empty refuses it, unless everything is accepted.
+    """
+
+    lender: Lender
+    clock: Clock
+    outlet: Outlet
+    signatures: TwilioSignatures | None
+    account_sid: str
+    twiml: Twiml
+    secrets: tuple[str, ...] = ()
+    in_hand: int = 0
+
+    async def handle(self, webhook: Webhook) -> Answer:
+        """Take one webhook; never raises for anything a sender can do."""
+        self.in_hand += 1
+        try:
+            return await self._handle(webhook)
+        except Rejected as error:
+            return self.reject(webhook.route, error)
+        except NotAcknowledged as error:
+            metrics.UNACKNOWLEDGED.labels(webhook.route).inc()
+            log.error("not_acknowledged", route=webhook.route, why=str(error))
+            return _problem(503, "not_acknowledged", "the event is not safe yet; please send it again", None)
+        finally:
+            self.in_hand -= 1
+
+    def reject(self, route: str, error: Rejected) -> Answer:
+        """Count a rejected webhook and say what is wrong with it."""
+        metrics.REJECTED.labels(route, error.reason).inc()
+        log.warning("rejected", route=route, reason=error.reason, field=error.field)
+        return _problem(error.http_status, error.reason, error.message, error.field)
+
+    async def busy(self) -> str | None:
+        """Say whether a webhook is in hand."""
+        return f"{self.in_hand} webhooks in hand" if self.in_hand else None
+
+    async def _handle(self, webhook: Webhook) -> Answer:
+        received_at, now = self.clock.real_now(), self.clock.now()
+        try:
+            outcome = self._read(webhook, received_at, now)
+        except ValidationError as error:  # the readers check first; this names what they missed
+            loc = error.errors(include_input=False, include_url=False, include_context=False)[0]["loc"]
+            raise InvalidField(".".join(str(part) for part in loc) or "body", "breaks the event's schema") from error
+        if outcome.unusable:
+            metrics.CALLERS_UNUSABLE.labels(outcome.unusable).inc()
+        if outcome.ignored:
+            metrics.IGNORED_WEBHOOKS.labels(outcome.ignored).inc()
+        if outcome.facts:
+            trace = webhook.headers.get("traceparent", "")
+            await self.outlet.emit(*(self._event(fact, received_at, trace) for fact in outcome.facts))
+        return self._answer(webhook.route, outcome)
+
+    def _read(self, webhook: Webhook, received_at: datetime, now: datetime) -> Outcome:
+        if webhook.route == CALLS:
+            self._prove_calls(webhook, received_at)
+            return reported_calls.completed(webhook.body, self.lender, now)
+        params = self._prove_twilio(webhook)
+        if params.get("AccountSid") != self.account_sid:
+            raise NotAuthentic("wrong_account", "this is not the account we work for", "AccountSid")
+        return TWILIO[webhook.route](Fields(params), Fields(webhook.query), self.lender, now)
+
+    def _prove_calls(self, webhook: Webhook, received_at: datetime) -> None:
+        if webhook.content_type != "application/json":
+            raise UnreadableBody("unsupported_media_type", "send application/json")
+        if self.signatures is None:
+            return
+        if not self.secrets:
+            raise NotAuthentic("not_configured", "RINGBACK_WEBHOOK_SECRET is not set")
+        verdict = verify_calls(webhook.headers.get(CALLS_HEADER), webhook.body, received_at.timestamp(), self.secrets)
+        if verdict != "ok":
+            raise NotAuthentic(verdict, f"{CALLS_HEADER} is missing, wrong or older than five minutes")
+
+    def _prove_twilio(self, webhook: Webhook) -> Mapping[str, str]:
+        if self.signatures is not None and "X-Twilio-Signature" not in webhook.headers:
+            raise NotAuthentic("unsigned", "X-Twilio-Signature is missing")
+        try:
+            text = webhook.body.decode()
+            if webhook.content_type == "application/json":
+                found = _JSON_OBJECT.validate_json(text)
+                params: Mapping[str, str] = {
+                    name: value if isinstance(value, str) else json.dumps(value)
+                    for name, value in found.items()
+                    if value is not None
+                }
+                signed: Mapping[str, str] | str = text
+            elif webhook.content_type == "application/x-www-form-urlencoded":
+                pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
+                signed = params = MultiDict(pairs)
+            else:
+                raise UnreadableBody("unsupported_media_type", "send a form or application/json")
+        except ValueError as error:  # not UTF-8, too many fields, no JSON object
+            raise UnreadableBody("malformed_body", "the body is no form or JSON object of texts and numbers") from error
+        if self.signatures is not None:
+            self.signatures.check(webhook.target, signed, webhook.headers)
+        return params
+
+    def _event(self, fact: Fact[EventData], received_at: datetime, trace: str) -> Event[EventData]:
+        # All facts of one call share a trace, whichever instance saw them.
+        derived = hashlib.sha256((fact.call_id or fact.id).encode()).hexdigest()
+        span = hashlib.sha256(fact.id.encode()).hexdigest()[:16]
+        return Event(
+            id=fact.id,
+            data=fact.data,
+            source=SOURCE,
+            time=fact.time,
+            key=partition_key(self.lender.id, fact.caller, fact.call_id),
+            lender_id=self.lender.id,
+            branch_id=fact.branch_id,
+            received_at=received_at,
+            traceparent=trace if _TRACEPARENT.fullmatch(trace) else f"00-{derived[:32]}-{span}-01",
+        )
+
+    def _answer(self, route: str, outcome: Outcome) -> Answer:
+        match outcome.answer:
+            case NoContent():
+                return Answer(204)
+            case Accepted(event_id):
+                return Answer(202, json.dumps({"status": "accepted", "id": event_id}))
+            case GoOn():
+                return Answer(200, self.twiml.nothing_to_text if route == SMS else self.twiml.go_on, "text/xml")
+            case other:
+                return Answer(200, self.twiml.voice(other), "text/xml")
+
+
+def _problem(status: int, reason: str, message: str, field: str | None) -> Answer:
+    return Answer(status, json.dumps({"error": {"reason": reason, "field": field, "message": message}}))
