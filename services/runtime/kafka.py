@@ -80,6 +80,21 @@ class KafkaProducer:
         """Flush what is under way and leave."""
         await self._producer.stop()
 
+    async def check(self) -> None:
+        """Ask the cluster whether it is there.
+
+        Raises:
+            TransientError: it does not answer.
+            PermanentError: this producer can never send again; only a new process can.
+        """
+        task = self._producer._sender.sender_task
+        if task is not None and task.done():
+            raise PermanentError("the producer's sender has ended")
+        try:
+            await self._producer.client.fetch_all_metadata()
+        except KafkaError as error:
+            raise TransientError(f"Kafka does not answer: {error!r}") from error
+
     async def send(self, *events: Event[EventData]) -> None:
         """Send in order; return once the broker has acknowledged every one."""
         await self.send_wire(*(encode(event) for event in events))
