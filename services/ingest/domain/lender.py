@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from services.ingest.errors import UnknownNumber
-from services.policy.directory import Branch, Directory, DirectoryError
+from services.policy.directory import Branch, Directory
 from services.policy.numbers import normalise_caller
 
 MOST_LEGS: Final = 10
@@ -42,12 +42,16 @@ class Lender:
             raise UnknownNumber(field)
         return number, branch
 
-    def branch_id(self, said: str | None) -> str:
-        """Return the branch a callback URL names; empty when it is no longer in the directory, the fact is kept."""
-        try:
-            return self.directory.branch(said).id if said else ""
-        except DirectoryError:
-            return ""
+    def branch_id(self, said: str | None, dialled: str | None = None) -> str:
+        """Return the branch that a callback URL names, or else whose number was dialled; empty when neither is known.
+
+        A fact of a branch that has just left the directory is kept: it belongs to a call that leads knows.
+        """
+        if said and any(branch.id == said for branch in self.directory.branches):
+            return said
+        number = normalise_caller(dialled).e164
+        branch = self.directory.branch_by_number(number) if number else None
+        return branch.id if branch else ""
 
     def is_ours(self, number: str) -> bool:
         """Return whether a number is a branch's own."""

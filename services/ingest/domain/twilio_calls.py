@@ -76,7 +76,7 @@ def leg(form: Fields, query: Fields, lender: Lender, now: datetime) -> Outcome:
 def dial(form: Fields, query: Fields, lender: Lender, now: datetime) -> Outcome:
     """The ringing is over: the last leg's end when it is named, and what the caller hears next."""
     call_id = form.sid("CallSid", "CA")
-    branch_id = lender.branch_id(query.optional_id("branch"))
+    branch_id = lender.branch_id(query.optional_id("branch"), form.raw("To"))
     said = form.required("DialCallStatus")
     if said not in DIAL_STATUS:
         raise InvalidField("DialCallStatus", "is no status of a finished <Dial>")

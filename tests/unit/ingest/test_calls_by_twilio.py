@@ -178,6 +178,12 @@ async def test_dial_that_nobody_took_ends_in_a_voicemail(
     assert event.data.status == ("completed" if status == "answered" else status)
 
 
+@pytest.mark.parametrize("query", ["", "?branch=boise", "?branch=new-york"])
+async def test_dial_is_its_branchs_by_url_or_by_the_number_dialled(phone: Any, query: str) -> None:
+    await phone.twilio(f"dial{query}", {**RINGING, "DialCallSid": LEG, "DialCallStatus": "busy"})
+    assert phone.events[0].branch_id == "new-york"
+
+
 async def test_dial_without_a_leg_emits_nothing_and_takes_a_voicemail(phone: Any) -> None:
     answer = await phone.twilio(f"dial?call={CALL}&branch=new-york", {**RINGING, "DialCallStatus": "failed"})
     assert xml(await answer.text()).find("Record") is not None
@@ -192,8 +198,11 @@ async def test_call_that_ended_is_a_fact_with_its_duration_and_twilios_own_time(
     assert event.time == event.data.ended_at == datetime(2026, 3, 3, 19, 58, 30, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("said", ["Tue, 03 Mar 2026 19:54:59 +0000", "Tue, 03 Mar 2026 20:05:01 +0000", "soon", "0", "\x00",
-                                  "Mon, 01 Jan 0001 00:00:00 +2359"])  # fmt: skip
+@pytest.mark.parametrize(
+    "said",
+    ["Tue, 03 Mar 2026 19:54:59 +0000", "Tue, 03 Mar 2026 20:05:01 +0000", "soon", "0", "\x00",
+     "Mon, 01 Jan 0001 00:00:00 +2359"],
+)  # fmt: skip
 async def test_provider_time_far_from_ours_or_unreadable_is_replaced_by_our_receipt_time(phone: Any, said: str) -> None:
     await phone.twilio("call-status", {**RINGING, "CallStatus": "completed", "Timestamp": said})
     assert phone.events[0].time == phone.events[0].data.ended_at == NOW
