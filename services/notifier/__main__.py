@@ -1,0 +1,56 @@
+"""`python -m services.notifier`."""
+
+import structlog
+
+from schemas.base import EventData
+from schemas.envelope import Event
+from schemas.inbound import ReceiptReceived
+from schemas.touches import TouchDue
+from services.notifier.adapters.mongo import MongoStore
+from services.notifier.adapters.tail import KafkaTail
+from services.notifier.adapters.twilio import TwilioProvider
+from services.notifier.parts import Connections
+from services.notifier.pump import Pump
+from services.notifier.settings import NotifierSettings
+from services.notifier.shell import Shell
+from services.policy.directory import load_directory
+from services.policy.suppression import key_check
+from services.runtime import service
+from services.runtime.health import Health
+from services.runtime.kafka import ConsumerLoop, KafkaProducer
+
+log = structlog.get_logger(__name__)
+
+
+async def notify(settings: NotifierSettings) -> int:
+    """Run the notifier until it is told to stop; return its exit code."""
+    servers, health, clock = settings.kafka_bootstrap_servers, Health(), settings.make_clock()
+    key = settings.number_key.get_secret_value()
+    store = MongoStore(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
+    provider = TwilioProvider(
+        settings.twilio_account_sid, settings.twilio_auth_token.get_secret_value(), settings.twilio_base_url
+    )
+    producer = KafkaProducer(servers, f"notifier-{settings.instance}")
+    tail = KafkaTail(servers, clock, health)
+    shell = Shell(
+        store, provider, producer, tail, load_directory(settings.directory), clock, health, key,
+        settings.public_base_url.rstrip("/"), settings.instance,
+    )  # fmt: skip
+    pump = Pump(shell, settings.senders, settings.doubt_wait_s)
+
+    async def on_touch(event: Event[EventData]) -> str:
+        return await shell.on_touch(event, pump)
+
+    touches, receipts = (
+        ConsumerLoop([topic], settings.group(group), servers, handler, producer, health, instance=settings.instance)
+        for topic, group, handler in (
+            (TouchDue.TOPIC, "notifier", on_touch),
+            (ReceiptReceived.TOPIC, "notifier-receipts", shell.on_receipt),
+        )
+    )
+    parts: list[service.Part] = [Connections(store, provider, producer, key_check(key)), tail, pump, touches, receipts]
+    return await service.run("notifier", settings, health, parts)
+
+
+if __name__ == "__main__":
+    service.main(notify(NotifierSettings.load_or_exit()))

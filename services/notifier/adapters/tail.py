@@ -1,0 +1,165 @@
+"""The tail of `replies`: every partition, no group, from an hour back; no opt-out that leads has yet to read is missed.
+
+What makes it trustworthy: five times a second it notes the time, *then* asks the broker where each partition ends,
+and is complete as of that time once it has read up to there. Neither a slow answer nor a process that stood still can
+make it look fresher than it is.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.inbound import ReplyReceived
+from services.notifier import metrics
+from services.notifier.domain.gate import Tail
+from services.runtime.clock import Clock, boottime_s
+from services.runtime.errors import TransientError
+from services.runtime.health import Health
+
+log = structlog.get_logger(__name__)
+
+WINDOW_S: Final = 3600.0
+FRESH_S: Final = 1.0
+"""DESIGN 3: a text goes only if the tail was at the end within the last real second."""
+CHECK_EVERY_S: Final = 0.2
+ASK_LIMIT_S: Final = 3.0
+
+
+class RepliesTail(Protocol):
+    """What the last gate asks."""
+
+    def of(self, key: str) -> Tail:
+        """Return what is known of one caller (`lender:number`), now."""
+
+
+@dataclass
+class FakeTail:
+    """A tail that says what it is told."""
+
+    complete: bool = True
+    replies: dict[str, set[str]] = field(default_factory=dict)
+
+    def of(self, key: str) -> Tail:
+        """Return what it was told."""
+        return Tail(self.complete, frozenset(self.replies.get(key, ())))
+
+
+class KafkaTail:
+    """The real one."""
+
+    def __init__(self, bootstrap_servers: str, clock: Clock, health: Health) -> None:
+        self._clock, self._health = clock, health
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap_servers,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            # The broker answers one request a connection at a time: a long poll would delay the question for the end.
+            fetch_max_wait_ms=100,
+        )
+        self._replies: dict[str, dict[str, float]] = defaultdict(dict)
+        self._positions: dict[TopicPartition, int] = {}
+        self._read = asyncio.Event()
+        self._complete_s: float | None = None
+
+    def of(self, key: str) -> Tail:
+        """Return what is known of one caller; older than an hour counts no more."""
+        age = self.age_s()
+        oldest_ms = (self._clock.real_now().timestamp() - WINDOW_S) * 1000
+        found = self._replies.get(key, {})
+        return Tail(age is not None and age <= FRESH_S, frozenset(i for i, at in found.items() if at >= oldest_ms))
+
+    def age_s(self) -> float | None:
+        """Return how long ago the tail was surely complete; None when it never was."""
+        return None if self._complete_s is None else boottime_s() - self._complete_s
+
+    async def start(self) -> None:
+        """Stand an hour back in every partition."""
+        self._health.unready("tail", "reading replies from an hour back")
+        await self._consumer.start()
+        found = self._consumer.partitions_for_topic(ReplyReceived.TOPIC) or set()
+        partitions = [TopicPartition(ReplyReceived.TOPIC, number) for number in sorted(found)]
+        if not partitions:
+            await self._consumer.stop()
+            raise TransientError(f"topic {ReplyReceived.TOPIC} is not there")
+        self._consumer.assign(partitions)
+        since_ms = int((self._clock.real_now().timestamp() - WINDOW_S) * 1000)
+        ends = await self._consumer.end_offsets(partitions)
+        times = await self._consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        for partition in partitions:
+            at = times.get(partition)
+            self._positions[partition] = at.offset if at is not None else ends[partition]
+            self._consumer.seek(partition, self._positions[partition])
+
+    async def run(self) -> None:
+        """Read, and keep asking where the end is; leaves only when cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_reading())
+            tasks.create_task(self._keep_checking())
+
+    async def stop(self) -> None:
+        """Let go."""
+        await self._consumer.stop()
+
+    async def _keep_reading(self) -> None:
+        while True:
+            self._health.beat("tail of replies")
+            try:
+                batches: Mapping[TopicPartition, list[ConsumerRecord[bytes, bytes]]] = await self._consumer.getmany(
+                    timeout_ms=200
+                )
+            except KafkaError as error:
+                log.warning("tail_cannot_read", why=repr(error))
+                await asyncio.sleep(0.2)
+                continue
+            for partition, records in batches.items():
+                for record in records:
+                    self._keep(record)
+                self._positions[partition] = records[-1].offset + 1
+            if batches:
+                self._read.set()
+
+    def _keep(self, record: ConsumerRecord[bytes, bytes]) -> None:
+        # Headers only: a reply that cannot be decoded may be a STOP all the same, and leads will never have seen it.
+        ids = [value for name, value in record.headers if name == "ce_id"]
+        name = ids[0].decode(errors="replace") if ids else f"{record.partition}:{record.offset}"
+        self._replies[(record.key or b"").decode(errors="replace")][name] = float(record.timestamp)
+
+    async def _keep_checking(self) -> None:
+        rounds = 0
+        while True:
+            began = boottime_s()
+            try:
+                async with asyncio.timeout(ASK_LIMIT_S):
+                    ends = await self._consumer.end_offsets(list(self._positions))
+                    while any(self._positions[partition] < end for partition, end in ends.items()):
+                        self._read.clear()
+                        await self._read.wait()
+                self._complete_s = began
+            except (KafkaError, TimeoutError) as error:
+                log.warning("tail_not_at_end", why=repr(error))
+            age = self.age_s()
+            if age is None or age > FRESH_S:
+                self._health.unready("tail", "replies cannot be read to their end: nothing is sent")
+            else:
+                self._health.ready("tail")
+            metrics.TAIL_AGE_SECONDS.set(age if age is not None else -1)
+            rounds += 1
+            if rounds % 300 == 0:
+                self._forget()
+            await asyncio.sleep(CHECK_EVERY_S)
+
+    def _forget(self) -> None:
+        oldest_ms = (self._clock.real_now().timestamp() - WINDOW_S) * 1000
+        for key in list(self._replies):
+            kept = {name: at for name, at in self._replies[key].items() if at >= oldest_ms}
+            if kept:
+                self._replies[key] = kept
+            else:
+                del self._replies[key]

@@ -1,0 +1,96 @@
+"""What can happen to a delivery, as values; the provider's answers among them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.inbound import ReceiptStatus
+from schemas.touches import SuppressReason
+from services.notifier.domain.delivery import Text
+
+
+@dataclass(frozen=True, slots=True)
+class GateClosed:
+    """The last gate said no; with `until` the sequencer tries again then."""
+
+    reason: SuppressReason
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CameTooLate:
+    """`expires_at` is past: a late text is worse than none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CannotCompose:
+    """No text can be made of it: wording, branch or recipient is missing."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PostingStarts:
+    """The gate is open and the text is rendered; the request goes out next, before `post_by_real`."""
+
+    text: Text
+    post_by_real: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAccepted:
+    """The provider has it. `listed`: found by asking for its list, because the answer was lost."""
+
+    sid: str
+    listed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Surely not sent: no connection, 429, or never written. `pause` backs off; without it, at once."""
+
+    reason: str
+    code: int | None = None
+    pause: bool = True
+    configuration: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The provider will never take it."""
+
+    reason: str
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftInDoubt:
+    """It may or may not have been sent; a receipt or the provider's list will tell."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotListed:
+    """The provider's list, asked long enough afterwards, does not show it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptCame:
+    """The carrier's word: it proves that the provider has the text, whatever we heard ourselves."""
+
+    sid: str
+    status: ReceiptStatus
+    code: int | None = None
+
+
+Answer = ProviderAccepted | NotSent | Refused | LeftInDoubt
+"""What a request to the provider can end as."""
+
+Fact = (
+    GateClosed | CameTooLate | CannotCompose | PostingStarts | ProviderAccepted | NotSent | Refused | LeftInDoubt
+    | NotListed | ReceiptCame
+)  # fmt: skip
+FACTS: tuple[type, ...] = (
+    GateClosed, CameTooLate, CannotCompose, PostingStarts, ProviderAccepted, NotSent, Refused, LeftInDoubt, NotListed,
+    ReceiptCame,
+)  # fmt: skip

@@ -1,0 +1,16 @@
+"""What the notifier is told; read once, from the environment."""
+
+from pydantic import Field
+
+from services.runtime.settings import LenderSettings, MongoSettings, NumberKeySettings, TwilioSettings
+
+
+class NotifierSettings(MongoSettings, LenderSettings, NumberKeySettings, TwilioSettings):
+    """The notifier's settings."""
+
+    service: str = "notifier"
+    ops_port: int = Field(default=9104, ge=0, le=65535, description="0: any free port, printed at start")
+    senders: int = Field(default=16, ge=2, le=256, description="texts under way at once on this instance")
+    doubt_wait_s: float = Field(
+        default=60.0, ge=0, description="how long after `post_by` the provider's list is asked about a text in doubt"
+    )

@@ -1,0 +1,334 @@
+"""What is done to a delivery: take it in, pass it through the gate, send it, hear of it, tell of it.
+
+Decisions are `domain`'s, the outside is `adapters`'; here they meet. When what is done is `pump`'s business.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+import structlog
+
+from schemas.base import EventData, Lane
+from schemas.envelope import Event
+from schemas.inbound import ReceiptReceived
+from schemas.touches import TouchDelivered, TouchDue, TouchFailed, TouchResult, TouchSent, TouchSuppressed
+from services.notifier import metrics
+from services.notifier.adapters.mongo import Borrower, Saved, Store
+from services.notifier.adapters.tail import RepliesTail
+from services.notifier.adapters.twilio import TextProvider
+from services.notifier.domain.compose import Unsendable, compose
+from services.notifier.domain.delivery import Delivery, State
+from services.notifier.domain.facts import (
+    CannotCompose,
+    Fact,
+    GateClosed,
+    LeftInDoubt,
+    NotListed,
+    NotSent,
+    PostingStarts,
+    ProviderAccepted,
+    ReceiptCame,
+    Refused,
+)
+from services.notifier.domain.gate import Hold, Open, Verdict, gate
+from services.notifier.domain.machine import Decision, decide
+from services.policy.directory import Directory
+from services.policy.suppression import suppression_id
+from services.runtime.clock import Clock
+from services.runtime.errors import TransientError
+from services.runtime.health import Health
+from services.runtime.kafka import Producer
+
+log = structlog.get_logger(__name__)
+
+SOURCE: Final = "ringback/notifier"
+POST_WITHIN_S: Final = 10.0
+READ_FRESH_S: Final = 1.0
+"""What the gate was told may be this old when the request goes out, not more."""
+CLAIM_FOR: Final = timedelta(seconds=15)
+VALIDITY_S: Final = (1, 36_000)
+LIST_SLACK: Final = timedelta(seconds=30)
+"""How much earlier than our note of it a message may seem to have been created: clocks differ, the list has seconds."""
+
+
+class Room(Protocol):
+    """Who works on deliveries: asked when one arrives, so that it need not wait for the next look at the database."""
+
+    def has_room(self, lane: Lane) -> bool:
+        """Return whether one more of this lane may start at once."""
+
+    def take(self, delivery: Delivery) -> None:
+        """Work on a delivery that is claimed for us."""
+
+    def waiting(self) -> None:
+        """Say that something was kept that nobody has claimed."""
+
+
+@dataclass
+class Shell:
+    """The notifier's work, one delivery at a time."""
+
+    store: Store
+    provider: TextProvider
+    producer: Producer
+    tail: RepliesTail
+    directory: Directory
+    clock: Clock
+    health: Health
+    number_key: str
+    public_base_url: str
+    instance: str
+
+    def __post_init__(self) -> None:
+        # Names this process's life: what a claim says must not be mistaken for an earlier life's.
+        self._life = f"{self.instance}/{int(self.clock.real_now().timestamp() * 1000)}"
+        self._claims = 0
+
+    def claim_name(self) -> str:
+        """Return a name no other claim has or had."""
+        self._claims += 1
+        return f"{self._life}/{self._claims}"
+
+    # ---------------------------------------------------------------- touches in
+
+    async def on_touch(self, event: Event[EventData], room: Room) -> str:
+        """Keep a touch as a delivery, once; start on it when there is room. The offset may be committed then."""
+        if not isinstance(event.data, TouchDue):
+            return "ignored:not_a_touch"
+        now, real_now = self.clock.now(), self.clock.real_now()
+        delivery = Delivery.of(event, event.data, now, real_now)
+        # Inserted as ours already: a claim of its own would cost every first text one more round trip.
+        mine = delivery.not_before <= now and room.has_room(delivery.lane)
+        if mine:
+            delivery = delivery.claimed(self.claim_name(), real_now + CLAIM_FOR, real_now)
+        if not await self.store.insert(delivery):
+            return "ignored:duplicate"
+        if mine:
+            room.take(delivery)
+        else:
+            room.waiting()
+        return "applied"
+
+    # ---------------------------------------------------------------- out to the provider
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Take a claimed delivery through the gate to the provider, and save what became of it.
+
+        Raises:
+            TransientError: MongoDB is away, and no request has been made; `recover` puts right what was half done.
+        """
+        borrower = await self.store.borrower(
+            delivery.lead_id, suppression_id(self.number_key, delivery.lender_id, delivery.caller)
+        )
+        read_s = self.clock.monotonic_s()
+        verdict = self._gate(delivery, borrower)
+        if not isinstance(verdict, Open):
+            await self._stop(delivery, verdict)
+            return
+        try:
+            text = compose(delivery, borrower.card, borrower.owner, self.directory, self.clock.now())
+        except Unsendable as missing:
+            log.error("cannot_compose", touch_id=delivery.touch_id, why=str(missing))
+            await self.settle(delivery, CannotCompose(str(missing)[:300]))
+            return
+        began_s, real_now = self.clock.monotonic_s(), self.clock.real_now()
+        starts = PostingStarts(text, real_now + timedelta(seconds=POST_WITHIN_S))
+        posting = decide(delivery, starts, self.clock.now(), real_now).delivery
+        saved = await self.store.save(posting)
+        if saved == "sent_key_taken":
+            await self.settle(delivery, GateClosed("already_sent"))
+            return
+        if saved != "saved":
+            return  # somebody else's now
+        posting = replace(posting, rev=posting.rev + 1)
+        # Nothing awaits between this look at the tail and the request; the tail costs nothing to ask again.
+        verdict = self._gate(posting, borrower)
+        if not isinstance(verdict, Open) or self.clock.monotonic_s() - read_s > READ_FRESH_S:
+            await self._surely(posting, NotSent("gate_closed_again", pause=False))
+            return
+        now, posted_real = self.clock.now(), self.clock.real_now()
+        left_s = int((delivery.expires_at - now).total_seconds())
+        before_s = self.clock.monotonic_s()
+        answer = await self.provider.send(
+            text,
+            callback_url=f"{self.public_base_url}/webhooks/twilio/message-status?touch={quote(delivery.touch_id)}",
+            validity_s=min(max(left_s, VALIDITY_S[0]), VALIDITY_S[1]),
+            write_before_s=began_s + POST_WITHIN_S,
+        )
+        metrics.PROVIDER_SECONDS.observe(self.clock.monotonic_s() - before_s)
+        metrics.PROVIDER_OUTCOMES.labels(OUTCOME_NAMES[type(answer)]).inc()
+        self._note(answer)
+        await self._surely(replace(posting, posted_real=posted_real), answer)
+
+    def _gate(self, delivery: Delivery, borrower: Borrower) -> Verdict:
+        tail = self.tail.of(delivery.key)
+        return gate(delivery, borrower.card, borrower.suppressed, tail, self.clock.now())
+
+    async def _stop(self, delivery: Delivery, verdict: Verdict) -> None:
+        if isinstance(verdict, Hold):
+            metrics.HELD.labels(verdict.why).inc()
+            await self.release(delivery)
+        elif not isinstance(verdict, Open):
+            await self.settle(delivery, verdict)
+
+    async def release(self, delivery: Delivery) -> None:
+        """Give a claim back; whoever looks next takes it."""
+        await self.store.save(replace(delivery, claim_by=None, claim_until_real=None))
+
+    async def recover(self, touch_id: str, claim_by: str | None) -> Delivery | None:
+        """Put right what MongoDB's absence interrupted before any request; return it to go on with, or None."""
+        found = await self.store.get(touch_id)
+        if found is None or found.claim_by != claim_by:
+            return None
+        if found.state is State.POSTING:
+            # Our own write arrived although its answer did not, and no request followed.
+            await self._surely(found, NotSent("interrupted", pause=False))
+            return None
+        return found if found.state is State.ACCEPTED else None
+
+    def _note(self, answer: Fact) -> None:
+        if isinstance(answer, NotSent) and answer.configuration:
+            self.health.unready("twilio", f"refuses our configuration: {answer.code}")
+            log.error("provider_configuration", code=answer.code)
+        elif isinstance(answer, ProviderAccepted):
+            self.health.ready("twilio")
+        elif isinstance(answer, LeftInDoubt):
+            log.warning("in_doubt", why=answer.reason)
+
+    # ---------------------------------------------------------------- what became of it
+
+    async def settle(self, delivery: Delivery, fact: Fact) -> Decision:
+        """Decide, save, emit. A write that came first is read and decided on again."""
+        posted_real = delivery.posted_real
+        while True:
+            decision = decide(delivery, fact, self.clock.now(), self.clock.real_now())
+            if decision.ignored:
+                metrics.IGNORED.labels(decision.ignored).inc()
+                return decision
+            wanted = replace(decision.delivery, posted_real=posted_real or decision.delivery.posted_real)
+            saved: Saved = await self.store.save(wanted)
+            if saved == "sent_key_taken":
+                # Proof of a second text of one step would be a defect; the proof is kept all the same.
+                log.error("two_texts_of_one_step", touch_id=delivery.touch_id)
+                wanted = replace(wanted, sent_key=None)
+                saved = await self.store.save(wanted)
+            if saved == "sid_taken":
+                return Decision(delivery, ignored="sid_of_another_text")
+            if saved == "saved":
+                self._count(wanted, decision.results)
+                await self._emit_or_leave(replace(wanted, rev=wanted.rev + 1))
+                return decision
+            again = await self.store.get(delivery.touch_id)
+            if again is None:
+                return Decision(delivery, ignored="gone")
+            delivery = again
+
+    async def _surely(self, delivery: Delivery, fact: Fact) -> None:
+        """Settle, however long MongoDB is away: what the provider said exists nowhere else."""
+        while True:
+            try:
+                await self.settle(delivery, fact)
+            except TransientError as away:
+                self.health.unready("mongo", str(away))
+                await self.pause()
+            else:
+                self.health.ready("mongo")
+                return
+
+    async def pause(self) -> None:
+        """Wait a little, in real time."""
+        await asyncio.sleep(0.5)
+
+    async def _emit_or_leave(self, delivery: Delivery) -> None:
+        try:
+            await self.emit(delivery)
+        except TransientError as away:
+            log.warning("results_wait", why=str(away))  # they are in the document; the sweeper emits them
+
+    async def emit(self, delivery: Delivery) -> None:
+        """Send the outbox whole from its head, in order; forget it once all of it is acknowledged."""
+        if not delivery.outbox:
+            return
+        await self.producer.send(
+            *(
+                Event(
+                    result.id, result.data, SOURCE, result.time, delivery.key.encode(), delivery.lender_id,
+                    delivery.branch_id, delivery.received_real, delivery.traceparent,
+                )
+                for result in delivery.outbox
+            )
+        )  # fmt: skip
+        await self.store.pull(delivery, [result.id for result in delivery.outbox])
+
+    def _count(self, delivery: Delivery, results: Sequence[TouchResult]) -> None:
+        family = delivery.template if delivery.template in self.directory.templates else "other"
+        for result in results:
+            outcome = RESULT_NAMES.get(type(result))
+            if outcome:
+                metrics.MESSAGES.labels(family, outcome).inc()
+            if isinstance(result, TouchSuppressed):
+                metrics.SUPPRESSED.labels(result.reason).inc()
+            if isinstance(result, TouchSent):
+                metrics.SEGMENTS.labels(family).inc(delivery.segments or 1)
+                self._count_first(delivery)
+            log.info(result.TYPE, touch_id=delivery.touch_id, lead_id=delivery.lead_id, step=delivery.step,
+                     reason=delivery.reason)  # fmt: skip
+        if delivery.state is State.UNKNOWN and results:
+            metrics.MESSAGES.labels(family, "unknown").inc()
+
+    def _count_first(self, delivery: Delivery) -> None:
+        if not delivery.first_of_sequence:
+            return
+        if delivery.base_at is not None and delivery.sent_at is not None:
+            metrics.FIRST_TEXT_SECONDS.observe(max(0.0, (delivery.sent_at - delivery.base_at).total_seconds()))
+        if delivery.received_real is not None and delivery.posted_real is not None:
+            late = (delivery.posted_real - delivery.received_real).total_seconds()
+            metrics.WEBHOOK_TO_TEXT_SECONDS.observe(max(0.0, late))
+
+    # ---------------------------------------------------------------- receipts and doubts
+
+    async def on_receipt(self, event: Event[EventData]) -> str:
+        """Fold a receipt into its delivery."""
+        receipt = event.data
+        if not isinstance(receipt, ReceiptReceived):
+            return "ignored:not_a_receipt"
+        delivery = await self.store.get(receipt.touch_id) if receipt.touch_id else None
+        if delivery is None:
+            delivery = await self.store.find_by_sid(receipt.sid)
+        if delivery is None:
+            return "ignored:no_delivery"
+        if delivery.sid is not None and delivery.sid != receipt.sid:
+            return "ignored:other_sid"
+        decision = await self.settle(delivery, ReceiptCame(receipt.sid, receipt.status, receipt.error_code))
+        return f"ignored:{decision.ignored}" if decision.ignored else "applied"
+
+    async def resolve(self, delivery: Delivery) -> None:
+        """Ask the provider's list about a text in doubt: adopt the match, or say that nobody knows. Never send again.
+
+        Raises:
+            TransientError: the list or MongoDB is away; it stays in doubt.
+        """
+        if delivery.to is None or delivery.from_number is None or delivery.posting_at is None:
+            return
+        since = delivery.posting_at - LIST_SLACK
+        found = await self.provider.listed(delivery.to, delivery.from_number)
+        matches = [one for one in found if one.body == delivery.body and one.created_at >= since]
+        for match in sorted(matches, key=lambda one: one.created_at):
+            decision = await self.settle(delivery, ProviderAccepted(match.sid, listed=True))
+            if decision.ignored != "sid_of_another_text":
+                log.info("doubt_resolved", touch_id=delivery.touch_id, by="list")
+                return
+        await self.settle(delivery, NotListed())
+        log.warning("doubt_stays", touch_id=delivery.touch_id)
+
+
+OUTCOME_NAMES: Final[dict[type[Any], str]] = {
+    ProviderAccepted: "accepted", NotSent: "not_sent", Refused: "refused", LeftInDoubt: "in_doubt",
+}  # fmt: skip
+RESULT_NAMES: Final[dict[type[Any], str]] = {
+    TouchSent: "sent", TouchDelivered: "delivered", TouchFailed: "failed", TouchSuppressed: "suppressed",
+}  # fmt: skip
