@@ -4,16 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
-from schemas.base import EventData
-from schemas.envelope import Event, Wire, decode, encode
+from schemas.envelope import Wire, decode, encode
 from services.sequencer.domain import emit, row
 from services.sequencer.domain.cadence import Cadences
 from services.sequencer.domain.machine import decide
 from services.sequencer.metrics import DECISIONS, IGNORED
-
-log = structlog.get_logger(__name__)
 
 RowJson = dict[str, Any]
 
@@ -41,19 +36,14 @@ def handler(cadences: Cadences) -> Handle:
         key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]], topic: str, kept: RowJson | None
     ) -> Handled:
         event = decode(key, value, headers)
-        before = None if kept is None else row.load(kept)
+        before = row.EMPTY if kept is None else row.load(kept)
         decision = decide(before, event, cadences)
         sends = tuple(encode(made) for made in emit.events(decision.effects, decision.row, event))
         if decision.ignored is not None:
             IGNORED.labels(topic, decision.ignored).inc()
-        _told(event, decision.ignored, len(sends))
-        changed = decision.row is not before and decision.row != before
+        changed = decision.row is not before
         DECISIONS.labels(event.type, decision.row.phase.value).inc()
         outcome = "ignored" if decision.ignored else "applied"
         return Handled(row.dump(decision.row) if changed else kept, changed, sends, outcome)
 
     return handle
-
-
-def _told(event: Event[EventData], ignored: str | None, effects: int) -> None:
-    log.debug("decided", event_id=event.id, event_type=event.type, ignored=ignored, effects=effects)

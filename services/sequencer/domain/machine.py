@@ -14,8 +14,8 @@ from services.sequencer.domain.rules import RULES, Decision
 SOURCE = "ringback/sequencer"
 
 
-def decide(row: Row | None, event: Event[EventData], cadences: Cadences) -> Decision:
-    """Return what an event makes of a caller.
+def decide(before: Row, event: Event[EventData], cadences: Cadences) -> Decision:
+    """Return what an event makes of a caller (`EMPTY`: one not known yet); the very same row says: unchanged.
 
     The same event again re-emits what it emitted (its ids are derived, so readers know them), an event that the row
     has passed is ignored, and an event's `texting` beats the row, so that a row may be lost without a text too many.
@@ -23,7 +23,6 @@ def decide(row: Row | None, event: Event[EventData], cadences: Cadences) -> Deci
     Raises:
         PermanentError: the event asks for what does not exist; the row must stay as it was.
     """
-    before = EMPTY if row is None else row
     if event.id == before.last_event:
         return Decision(before, before.last_effects, "replayed")
     data, current = event.data, before
@@ -39,7 +38,7 @@ def decide(row: Row | None, event: Event[EventData], cadences: Cadences) -> Deci
         return Decision(before, ignored="not_for_us")
     made = rule.act(current, data, event.time, cadences)
     if made.row == before:
-        return made
+        return replace(made, row=before)
     effects = (*early, *made.effects)
     changed = replace(made.row, last_event=event.id, last_effects=effects)
     return Decision(changed, effects, None if effects else made.ignored)

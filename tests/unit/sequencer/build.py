@@ -11,7 +11,7 @@ from schemas.touches import TimerDue, TouchResult, TouchSent
 from services.sequencer.adapters.cadences import load_cadences
 from services.sequencer.domain.effects import Effect
 from services.sequencer.domain.machine import decide
-from services.sequencer.domain.row import Row
+from services.sequencer.domain.row import EMPTY, Row
 from services.sequencer.domain.rules import Decision
 
 CADENCES = load_cadences()
@@ -56,7 +56,7 @@ def lead(kind: type[LeadEvent], seq: int, at: datetime = T0, texting: str = "ope
 
 
 def result(
-    kind: type[TouchResult], step: str, at: datetime, attempt: int = 1, day: date = DAY, **fields: Any
+    kind: type[TouchResult], step: str, at: datetime, /, attempt: int = 1, day: date = DAY, **fields: Any
 ) -> Event[EventData]:
     """Return what the notifier says of a touch."""
     touch = ids.touch_id(sequence_of(day), step, attempt)
@@ -76,13 +76,12 @@ def tick(step: str, at: datetime, attempt: int = 1, day: date = DAY) -> Event[Ev
     return envelope(TimerDue(timer_id=timer, due_at=at, step=step), timer, at, "ringback/timekeeper")
 
 
-def played(*events: Event[EventData], row: Row | None = None) -> tuple[Row, list[Decision]]:
+def played(*events: Event[EventData], row: Row = EMPTY) -> tuple[Row, list[Decision]]:
     """Return the row and every decision after the events."""
     decisions = []
     for event in events:
         decisions.append(decide(row, event, CADENCES))
         row = decisions[-1].row
-    assert row is not None
     return row, decisions
 
 

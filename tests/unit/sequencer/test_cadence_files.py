@@ -1,0 +1,57 @@
+"""Cadences are data: read, checked, and refused with the path of what is wrong."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from services.sequencer.adapters.cadences import load_cadences
+from services.sequencer.errors import CadenceError
+
+GOOD = """
+name: short
+steps:
+  - {name: text-now, channel: sms, template: hello, lane: urgent, delay: 0s, expires_after: 5m, stop_on: [opted_out]}
+"""
+
+
+def test_shipped_cadence_has_the_offsets_of_the_missed_call() -> None:
+    """C4: 0 seconds, 10 minutes, next morning."""
+    first, second, call = load_cadences()["missed-call"].steps
+    assert (first.delay, second.delay, call.at_callback_morning) == (timedelta(), timedelta(minutes=10), True)
+    assert (first.lane, first.template, first.expires_after) == ("urgent", "missed_call_first", timedelta(minutes=5))
+    assert (second.lane, second.template, second.expires_after) == (
+        "normal", "missed_call_second", timedelta(hours=1),
+    )  # fmt: skip
+
+
+def test_new_cadence_needs_no_code(tmp_path: Path) -> None:
+    (tmp_path / "short.yaml").write_text(GOOD)
+    assert load_cadences(tmp_path)["short"].first_text == "text-now"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("delay: 0s", "delay: soon"), r"short.yaml: steps.0.delay: .*10m"),
+        (("channel: sms", "channel: fax"), r"short.yaml: steps.0.channel"),
+        (("template: hello, ", ""), r"short.yaml: steps.0: .*template"),
+        (("[opted_out]", "[replied]"), r"short.yaml: steps.0: .*opted_out"),
+        (("lane: urgent", "lain: urgent"), r"short.yaml: steps.0.lain"),
+        (("name: short", "name: long"), r"short.yaml: name: is 'long'"),
+        (("channel: sms", "channel: phone, at: callback_morning"), r"either `delay` or `at`"),
+        (("steps:", "steps"), r"short.yaml: "),
+    ],
+    ids=lambda value: value[1] if isinstance(value, tuple) else None,
+)
+def test_wrong_cadence_is_refused_with_file_path_and_reason(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    (tmp_path / "short.yaml").write_text(GOOD.replace(*change))
+    with pytest.raises(CadenceError, match=message):
+        load_cadences(tmp_path)
+
+
+def test_folder_without_cadences_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CadenceError, match="no cadence"):
+        load_cadences(tmp_path)

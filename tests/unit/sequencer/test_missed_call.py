@@ -1,0 +1,258 @@
+"""The missed-call cadence, state by state."""
+
+from datetime import date, timedelta
+
+import pytest
+
+from schemas.base import EventData
+from schemas.envelope import Event
+from schemas.leads import (
+    LeadAssigned,
+    LeadAttempted,
+    LeadCalledAgain,
+    LeadClosed,
+    LeadContacted,
+    LeadHandedOver,
+    LeadOpened,
+    LeadOptedIn,
+    LeadOptedOut,
+    LeadReplied,
+)  # fmt: skip
+from schemas.touches import TouchDelivered, TouchFailed, TouchSent, TouchSuppressed, TouchTaskRequested
+from services.sequencer.domain.effects import EmitTouch, RequestTask, SetTimer, Suppress
+from services.sequencer.domain.machine import SOURCE, decide
+from services.sequencer.domain.row import EMPTY, Phase
+from services.sequencer.errors import UnknownCadence
+from tests.unit.sequencer.build import (
+    CADENCES,
+    MORNING,
+    T0,
+    effects_of,
+    envelope,
+    lead,
+    played,
+    result,
+    tick,
+)  # fmt: skip
+
+ENDED = T0 - timedelta(seconds=1)
+SECOND_TEXT = T0 + timedelta(seconds=2, minutes=10)
+OPENED = lead(LeadOpened, 1)
+SENT = result(TouchSent, "text-now", T0 + timedelta(seconds=2))
+TICK_10 = tick("text-10min", SECOND_TEXT)
+SENT_10 = result(TouchSent, "text-10min", SECOND_TEXT)
+TICK_MORNING = tick("call-morning", MORNING.utc())
+LATER = T0 + timedelta(minutes=3)
+
+
+def test_new_caller_gets_the_first_text_at_once_and_a_timer_for_the_morning() -> None:
+    """C1, C3, C4."""
+    row, (decision,) = played(OPENED)
+    assert decision.effects == (
+        EmitTouch("text-now", 1, "missed_call_first", "urgent", ENDED, ENDED + timedelta(minutes=5), True),
+        SetTimer("call-morning", 1, MORNING.utc(), MORNING),
+    )
+    assert row.phase is Phase.RECOVERING
+
+
+def test_recovering_caller_whose_first_text_was_sent_gets_the_second_ten_minutes_after_that() -> None:
+    """C2, C4: counted from the sending, not from the call."""
+    assert effects_of(OPENED, SENT) == (SetTimer("text-10min", 1, SECOND_TEXT),)
+    assert effects_of(OPENED, SENT, TICK_10) == (
+        EmitTouch(
+            "text-10min", 1, "missed_call_second", "normal", SECOND_TEXT, SECOND_TEXT + timedelta(hours=1), False
+        ),
+    )
+
+
+def test_recovering_caller_in_the_morning_gets_a_phone_task_and_the_sequence_is_over() -> None:
+    """C3, Q22: touch 3 makes the task due."""
+    row, decisions = played(OPENED, SENT, TICK_10, SENT_10, TICK_MORNING)
+    assert decisions[-1].effects == (RequestTask("call-morning", 1, MORNING.utc(), MORNING, False, "call-morning"),)
+    assert row.phase is Phase.IDLE
+    assert row.sequence is not None
+    assert row.sequence.finished
+
+
+@pytest.mark.parametrize(
+    ("stopper", "phase", "dropped"),
+    [
+        (lead(LeadReplied, 2, LATER), Phase.CONVERSING, [("text-10min", "replied")]),
+        (lead(LeadHandedOver, 2, LATER), Phase.HANDED_OVER, [("text-10min", "handed_over")]),
+        (lead(LeadContacted, 2, LATER), Phase.IDLE, [("text-10min", "contacted"), ("call-morning", "contacted")]),
+        (lead(LeadClosed, 2, LATER), Phase.IDLE, [("text-10min", "closed"), ("call-morning", "task_done")]),
+        (lead(LeadAttempted, 2, LATER), Phase.NURTURING, [("text-10min", "task_done"), ("call-morning", "task_done")]),
+        (
+            lead(LeadOptedOut, 2, LATER, texting="stopped"),
+            Phase.STOPPED,
+            [("text-10min", "opted_out"), ("call-morning", "opted_out")],
+        ),
+    ],
+    ids=lambda value: value.type if isinstance(value, Event) else None,
+)
+def test_recovering_caller_who_is_served_otherwise_gets_nothing_more_and_each_step_says_why(
+    stopper: Event[EventData], phase: Phase, dropped: list[tuple[str, str]]
+) -> None:
+    """Stop on reply, contact and opt-out; Q22: a phone task done earlier is suppressed with its reason."""
+    row, decisions = played(OPENED, SENT, stopper)
+    assert row.phase is phase
+    assert [(e.step, e.reason) for e in decisions[-1].effects if isinstance(e, Suppress)] == dropped
+    assert decide(row, TICK_10, CADENCES).effects == ()
+
+
+def test_conversing_caller_still_gets_the_morning_call() -> None:
+    assert isinstance(effects_of(OPENED, SENT, lead(LeadReplied, 2, LATER), TICK_MORNING)[0], RequestTask)
+
+
+def test_recovering_caller_whose_task_goes_on_keeps_the_sequence() -> None:
+    row, decisions = played(OPENED, SENT, lead(LeadAttempted, 2, LATER, next_at=LATER + timedelta(hours=2)))
+    assert decisions[-1].ignored == "nothing_to_do"
+    assert row.lead_seq == 2
+    assert decide(row, TICK_10, CADENCES).effects
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        result(TouchSuppressed, "text-now", LATER, reason="overtaken"),
+        result(TouchSuppressed, "text-now", LATER, reason="expired"),
+        result(TouchFailed, "text-now", LATER, error_code=30006),
+        result(TouchTaskRequested, "text-now", LATER, kind="text_not_sent", due_at=LATER, reason="unknown"),
+    ],
+    ids=lambda event: f"{event.type}-{getattr(event.data, 'reason', '')}",
+)
+def test_recovering_caller_whose_first_text_did_not_leave_gets_no_second_but_the_call(
+    outcome: Event[EventData],
+) -> None:
+    row, decisions = played(OPENED, outcome)
+    assert decisions[-1].effects == (Suppress("text-10min", 1, "first_text_missing"),)
+    assert isinstance(decide(row, TICK_MORNING, CADENCES).effects[0], RequestTask)
+
+
+def test_recovering_caller_whose_first_text_the_carrier_refused_gets_no_second() -> None:
+    refused = result(TouchFailed, "text-now", LATER, error_code=30006)
+    assert effects_of(OPENED, SENT, refused) == (Suppress("text-10min", 1, "first_text_missing"),)
+
+
+def test_touch_suppressed_until_comes_back_then_as_the_next_attempt_with_a_later_expiry() -> None:
+    until = T0 + timedelta(seconds=31)
+    gated = result(TouchSuppressed, "text-now", T0 + timedelta(seconds=1), reason="reply_in_flight", until=until)
+    row, decisions = played(OPENED, gated)
+    assert decisions[-1].effects == (SetTimer("text-now", 2, until),)
+    assert decide(row, tick("text-now", until, attempt=2), CADENCES).effects == (
+        EmitTouch("text-now", 2, "missed_call_first", "urgent", until, until + timedelta(minutes=5), True),
+    )
+
+
+def test_touch_suppressed_until_after_a_reply_does_not_come_back() -> None:
+    until = T0 + timedelta(seconds=31)
+    gated = result(TouchSuppressed, "text-now", LATER, reason="reply_in_flight", until=until)
+    effects = effects_of(OPENED, lead(LeadReplied, 2), gated)
+    assert effects == (Suppress("text-now", 2, "replied"),)
+
+
+def test_sent_text_that_fails_retriably_after_an_opt_out_does_not_come_back() -> None:
+    failed = result(TouchFailed, "text-now", LATER, retriable=True)
+    effects = effects_of(OPENED, SENT, lead(LeadOptedOut, 2, texting="stopped"), failed)
+    assert not [effect for effect in effects if isinstance(effect, EmitTouch | SetTimer)]
+
+
+def test_retriable_failure_without_an_instant_is_tried_again_a_minute_later_but_not_for_ever() -> None:
+    failed = result(TouchFailed, "text-now", LATER, retriable=True)
+    row, decisions = played(OPENED, failed)
+    assert decisions[-1].effects == (SetTimer("text-now", 2, LATER + timedelta(minutes=1)),)
+    for attempt in range(2, 11):
+        due = tick("text-now", LATER, attempt=attempt)
+        row, decisions = played(due, result(TouchFailed, "text-now", LATER, attempt, retriable=True), row=row)
+    assert decisions[-1].effects == (Suppress("text-10min", 1, "first_text_missing"),)
+
+
+def test_caller_who_rings_again_the_same_day_gets_a_callback_and_no_second_sequence() -> None:
+    """C11, Q2: while the sequence runs, and after it has finished."""
+    again = lead(LeadCalledAgain, 2, LATER)
+    assert effects_of(OPENED, SENT, again) == (RequestTask("called-again", 2, LATER, None, True, "called_again"),)
+    contacted = lead(LeadContacted, 2, LATER)
+    third = lead(LeadCalledAgain, 3, LATER + timedelta(hours=1))
+    assert [type(effect) for effect in effects_of(OPENED, SENT, contacted, third)] == [RequestTask]
+
+
+def test_caller_who_rings_on_another_day_while_unfinished_gets_no_second_sequence() -> None:
+    """A call while a sequence is unfinished starts none, whatever the day."""
+    next_day = lead(LeadCalledAgain, 2, T0 + timedelta(hours=13), local_day=date(2026, 7, 2))
+    assert [type(effect) for effect in effects_of(OPENED, SENT, next_day)] == [RequestTask]
+
+
+def test_caller_who_rings_on_another_day_after_all_is_done_gets_a_new_first_text() -> None:
+    """C11: one sequence per caller and local day."""
+    next_week = lead(LeadCalledAgain, 2, T0 + timedelta(days=7))
+    effects = effects_of(OPENED, SENT, TICK_10, SENT_10, TICK_MORNING, next_week)
+    assert isinstance(effects[0], EmitTouch)
+    assert effects[0].step == "text-now"
+
+
+def test_sequence_whose_last_result_never_came_does_not_block_the_caller_for_ever() -> None:
+    assert isinstance(effects_of(OPENED, lead(LeadCalledAgain, 2, T0 + timedelta(days=15)))[0], EmitTouch)
+
+
+def test_handed_over_caller_who_rings_again_only_raises_the_task() -> None:
+    handed = lead(LeadHandedOver, 2, LATER)
+    contacted_later = lead(LeadCalledAgain, 3, T0 + timedelta(days=8))
+    assert [type(e) for e in effects_of(OPENED, SENT, handed, TICK_MORNING, contacted_later)] == [RequestTask]
+
+
+def test_unknown_caller_whose_texting_is_stopped_gets_a_story_and_no_text() -> None:
+    """An event's `texting` beats the row, so a lost row texts nobody."""
+    row, (decision,) = played(lead(LeadOpened, 7, texting="stopped"))
+    assert row.phase is Phase.STOPPED
+    assert [(type(effect), effect.step) for effect in decision.effects] == [
+        (Suppress, "text-now"), (Suppress, "text-10min"), (Suppress, "call-morning"),
+    ]  # fmt: skip
+
+
+def test_recovering_caller_whose_texting_is_found_stopped_loses_every_open_step() -> None:
+    row, decisions = played(OPENED, SENT, lead(LeadAssigned, 2, LATER, texting="stopped"))
+    assert row.phase is Phase.STOPPED
+    assert [effect.step for effect in decisions[-1].effects] == ["text-10min", "call-morning"]
+
+
+def test_stopped_caller_whose_texting_is_open_again_may_be_texted_another_day() -> None:
+    out, back = lead(LeadOptedOut, 2, LATER, texting="stopped"), lead(LeadOptedIn, 3, LATER)
+    row, _ = played(OPENED, SENT, out, back)
+    assert row.phase is Phase.IDLE
+    assert isinstance(decide(row, lead(LeadOpened, 4, T0 + timedelta(days=1)), CADENCES).effects[0], EmitTouch)
+
+
+@pytest.mark.parametrize(
+    ("events", "why"),
+    [
+        ((OPENED, lead(LeadReplied, 1, LATER)), "replayed"),
+        ((OPENED, lead(LeadReplied, 3), lead(LeadContacted, 2)), "passed"),
+        ((OPENED, SENT, result(TouchFailed, "text-now", LATER, attempt=2)), "passed"),
+        ((OPENED, SENT, envelope(SENT.data, "another id", LATER)), "passed"),
+        ((OPENED, tick("text-10min", LATER)), "no_open_timer"),
+        ((OPENED, SENT, TICK_10, envelope(TICK_10.data, "another id", LATER)), "no_open_timer"),
+        ((OPENED, result(TouchSent, "text-now", LATER, day=date(2026, 6, 1))), "no_sequence"),
+        ((OPENED, result(TouchDelivered, "text-now", LATER, sid="SM1", delivered_at=LATER)), "nothing_to_do"),
+        ((lead(LeadOptedIn, 1),), "not_stopped"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_event_that_may_change_nothing_is_named(events: tuple[Event[EventData], ...], why: str) -> None:
+    assert played(*events)[1][-1].ignored == why
+
+
+def test_own_results_are_ignored_when_read() -> None:
+    row, _ = played(OPENED, SENT)
+    own = envelope(result(TouchSuppressed, "text-now", LATER, reason="replied").data, "own", LATER, SOURCE)
+    assert decide(row, own, CADENCES).ignored == "own"
+
+
+def test_event_that_asks_for_an_unknown_cadence_is_a_dead_letter() -> None:
+    with pytest.raises(UnknownCadence, match="refinance"):
+        decide(EMPTY, lead(LeadOpened, 1, cadence="refinance"), CADENCES)
+
+
+def test_sequence_whose_cadence_file_is_gone_ends_without_another_text() -> None:
+    row, _ = played(OPENED, SENT)
+    decision = decide(row, TICK_10, {})
+    assert decision.effects == (Suppress("text-10min", 1, "overtaken"),)

@@ -1,0 +1,55 @@
+"""Bytes in, bytes out."""
+
+import json
+from typing import Any
+
+import pytest
+
+from schemas.base import EventData
+from schemas.envelope import Event, UndecodableEvent, decode, encode
+from schemas.leads import LeadOpened
+from schemas.touches import TouchSent
+from services.sequencer.errors import BrokenRow
+from services.sequencer.shell import Handled, handler
+from tests.unit.sequencer.build import CADENCES, CALLER, KEY, T0, lead, result, sequence_of
+
+handle = handler(CADENCES)
+
+
+def given(event: Event[EventData], row: dict[str, Any] | None = None) -> Handled:
+    wire = encode(event)
+    return handle(wire.key, wire.value, wire.headers, wire.topic, row)
+
+
+def test_opened_lead_leaves_a_small_row_and_sends_a_touch_and_a_timer() -> None:
+    made = given(lead(LeadOpened, 1))
+    assert made.changed
+    assert len(json.dumps(made.row, separators=(",", ":"))) < 700
+    assert [wire.topic for wire in made.sends] == ["touches", "sequencer-timers"]
+    touch = decode(made.sends[0].key, made.sends[0].value, made.sends[0].headers)
+    assert (touch.data.caller, touch.data.sequence_id, touch.data.first_of_sequence) == (  # type: ignore[attr-defined]
+        CALLER, sequence_of(), True,
+    )  # fmt: skip
+    assert (touch.key, touch.branch_id, touch.received_at) == (KEY, "nyc", T0)
+
+
+def test_repeated_event_sends_the_same_bytes_again_and_writes_nothing() -> None:
+    first = given(lead(LeadOpened, 1))
+    second = given(lead(LeadOpened, 1), json.loads(json.dumps(first.row)))
+    assert (second.sends, second.changed, second.outcome) == (first.sends, False, "ignored")
+
+
+def test_event_of_another_sequence_writes_nothing() -> None:
+    made = given(result(TouchSent, "text-now", T0))
+    assert (made.row, made.changed, made.sends) == (None, False, ())
+
+
+def test_bytes_that_are_no_event_are_refused() -> None:
+    with pytest.raises(UndecodableEvent):
+        handle(KEY, b"{}", [], "leads", None)
+
+
+@pytest.mark.parametrize("row", [{}, {"v": 99}, {"v": 1, "p": "asleep"}])
+def test_row_of_another_version_is_refused_and_not_overwritten(row: dict[str, Any]) -> None:
+    with pytest.raises(BrokenRow):
+        given(lead(LeadOpened, 1), row)
