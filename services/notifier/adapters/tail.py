@@ -56,10 +56,11 @@ class KafkaTail:
     def __init__(self, bootstrap_servers: str, clock: Clock, health: Health) -> None:
         self._clock, self._health = clock, health
         self._consumer = AIOKafkaConsumer(
+            ReplyReceived.TOPIC,
             bootstrap_servers=bootstrap_servers,
             group_id=None,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="earliest",  # were our place gone, reading too much is the safe side
             # The broker answers one request a connection at a time: a long poll would delay the question for the end.
             fetch_max_wait_ms=100,
         )
@@ -83,12 +84,9 @@ class KafkaTail:
         """Stand an hour back in every partition."""
         self._health.unready("tail", "reading replies from an hour back")
         await self._consumer.start()
-        found = self._consumer.partitions_for_topic(ReplyReceived.TOPIC) or set()
-        partitions = [TopicPartition(ReplyReceived.TOPIC, number) for number in sorted(found)]
+        partitions = sorted(self._consumer.assignment())
         if not partitions:
-            await self._consumer.stop()
             raise TransientError(f"topic {ReplyReceived.TOPIC} is not there")
-        self._consumer.assign(partitions)
         since_ms = int((self._clock.real_now().timestamp() - WINDOW_S) * 1000)
         ends = await self._consumer.end_offsets(partitions)
         times = await self._consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))

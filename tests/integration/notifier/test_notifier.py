@@ -1,0 +1,172 @@
+"""The notifier's promises, on the real parts: each touch at most one text, and a result for whatever became of it."""
+
+import signal
+from datetime import timedelta
+
+from deploy.sandbox.faults import FaultSpec
+from schemas.touches import TouchSent, TouchSuppressed, TouchTaskRequested
+from services.runtime.clock import real_now
+from tests.infra.polling import eventually
+from tests.integration.notifier.conftest import Rig
+
+
+async def test_due_touch_becomes_one_text_and_its_receipts_its_results(rig: Rig, caller: str) -> None:
+    """C1, C10, C14: sent from the branch's number, in words that need no name and are true now."""
+    await rig.start()
+    lead = await rig.lead(caller)
+    await rig.database.officers.insert_one({"_id": "dana-whitfield", "status": "busy"})
+    touch = rig.touch(lead, caller)
+    await rig.producer.send(touch)
+    stored = await rig.state(touch, "sent")
+    (text,) = rig.texts(caller)
+    assert text.from_ == "+12125550100"
+    assert text.status_callback == f"https://hooks.example.com/webhooks/twilio/message-status?touch={touch.id}"
+    assert 1 <= text.validity_s <= 300
+    assert text.body.startswith(("Hi, sorry I missed your call!", "Hi, sorry we missed your call!"))
+    assert "now" not in text.body
+    assert "STOP" in text.body
+    stages = [
+        stored[name] for name in ("received_real", "accepted_real", "claimed_real", "posted_real", "answered_real")
+    ]
+    assert stages == sorted(stages)
+    await rig.receipt(caller, text.sid, "delivered", touch.id)
+    await rig.receipt(caller, text.sid, "sent", touch.id)
+    await rig.state(touch, "delivered")
+    await eventually(lambda: rig.types(lead) == ["touch.sent", "touch.delivered"], why="results in order")
+    sent = rig.of(lead)[0]
+    assert isinstance(sent, TouchSent)
+    assert (sent.body, sent.sid, sent.attempt) == (text.body, text.sid, 1)
+    assert "ringback_first_text_seconds_count 1.0" in await rig.metrics()
+    emitted = await eventually(lambda: [e for e in rig.results if e.data.TYPE == "touch.delivered"])
+    assert emitted[0].key == touch.key
+    assert emitted[0].id == f"{touch.id}:delivered"
+    assert emitted[0].received_at == touch.received_at.replace(  # type: ignore[union-attr]
+        microsecond=touch.received_at.microsecond // 1000 * 1000  # type: ignore[union-attr]
+    )
+    assert await rig.end() == 0
+
+
+async def test_touch_that_comes_again_before_and_after_a_restart_is_one_text(rig: Rig, caller: str) -> None:
+    await rig.start()
+    lead = await rig.lead(caller)
+    touch = rig.touch(lead, caller)
+    await rig.producer.send(touch, touch)
+    await rig.state(touch, "sent")
+    assert await rig.end() == 0
+    await rig.producer.send(touch)
+    await rig.start()
+    other = rig.touch(lead, caller, attempt=2)
+    await rig.producer.send(other)
+    stored = await rig.state(other, "suppressed")
+    assert stored["reason"] == "already_sent"
+    assert len(rig.texts(caller)) == 1
+
+
+async def test_reply_that_leads_has_not_read_stops_the_text_and_says_until_when(rig: Rig, caller: str) -> None:
+    await rig.start()
+    lead = await rig.lead(caller)
+    await rig.reply(caller)
+    touch = rig.touch(lead, caller)
+    await rig.producer.send(touch)
+    await rig.state(touch, "suppressed")
+    (said,) = await eventually(lambda: rig.of(lead))
+    assert isinstance(said, TouchSuppressed)
+    assert said.reason == "reply_in_flight"
+    assert said.until is not None
+    assert rig.texts(caller) == []
+
+
+async def test_reply_before_the_start_that_leads_has_read_and_that_did_not_halt_lets_the_text_go(
+    rig: Rig, caller: str
+) -> None:
+    reply = await rig.reply(caller)
+    await rig.start()
+    lead = await rig.lead(caller, seen=[reply])
+    touch = rig.touch(lead, caller)
+    await rig.producer.send(touch)
+    await rig.state(touch, "sent")
+
+
+async def test_suppressed_number_gets_nothing(rig: Rig, caller: str) -> None:
+    await rig.start()
+    lead = await rig.lead(caller)
+    await rig.suppress(caller)
+    touch = rig.touch(lead, caller)
+    await rig.producer.send(touch)
+    assert (await rig.state(touch, "suppressed"))["reason"] == "opted_out"
+    assert rig.texts(caller) == []
+
+
+async def test_touch_that_came_too_late_becomes_an_urgent_task(rig: Rig, caller: str) -> None:
+    await rig.start()
+    lead = await rig.lead(caller)
+    touch = rig.touch(lead, caller, expires_at=real_now() - timedelta(seconds=1))
+    await rig.producer.send(touch)
+    await rig.state(touch, "expired")
+    await eventually(lambda: rig.types(lead) == ["touch.suppressed", "touch.task_requested"])
+    task = rig.of(lead)[1]
+    assert isinstance(task, TouchTaskRequested)
+    assert (task.kind, task.urgent) == ("text_not_sent", True)
+
+
+async def test_busy_provider_is_asked_again_and_the_text_goes_once(rig: Rig, caller: str) -> None:
+    rig.sandbox.faults.add(FaultSpec(kind="429", next=1))
+    await rig.start()
+    lead = await rig.lead(caller)
+    touch = rig.touch(lead, caller)
+    await rig.producer.send(touch)
+    assert (await rig.state(touch, "sent"))["tries"] == 2
+    assert len(rig.texts(caller)) == 1
+
+
+async def test_lost_answer_is_settled_by_the_receipt_and_never_sent_again(rig: Rig, caller: str) -> None:
+    rig.sandbox.faults.add(FaultSpec(kind="lost", next=1))
+    await rig.start(RINGBACK_DOUBT_WAIT_S="600")
+    lead = await rig.lead(caller)
+    touch = rig.touch(lead, caller)
+    await rig.producer.send(touch)
+    (text,) = await eventually(lambda: rig.texts(caller))
+    assert (await rig.state(touch, "posting"))["sent_key"]
+    await rig.receipt(caller, text.sid, "sent", touch.id)
+    assert (await rig.state(touch, "sent"))["sid"] == text.sid
+    await eventually(lambda: rig.types(lead) == ["touch.sent"])
+    assert len(rig.texts(caller)) == 1
+
+
+async def test_server_error_that_sent_nothing_is_unknown_and_a_task_and_no_second_request(
+    rig: Rig, caller: str
+) -> None:
+    rig.sandbox.faults.add(FaultSpec(kind="5xx", next=1))
+    await rig.start()
+    lead = await rig.lead(caller)
+    touch = rig.touch(lead, caller)
+    await rig.producer.send(touch)
+    await rig.state(touch, "unknown", 30)
+    await eventually(lambda: rig.types(lead) == ["touch.task_requested"])
+    assert rig.texts(caller) == []
+
+
+async def test_notifier_killed_while_posting_finds_its_text_in_the_list_and_sends_no_second(
+    rig: Rig, caller: str
+) -> None:
+    rig.sandbox.faults.add(FaultSpec(kind="slow", next=1, delay_ms=8000))
+    await rig.start()
+    lead = await rig.lead(caller)
+    touch = rig.touch(lead, caller)
+    await rig.producer.send(touch)
+    await eventually(lambda: rig.texts(caller))
+    await rig.end(signal.SIGKILL)
+    assert (await rig.delivery(touch))["state"] == "posting"
+    await rig.start()
+    stored = await rig.state(touch, "sent", 30)
+    assert stored["sid"] == rig.texts(caller)[0].sid
+    await eventually(lambda: rig.types(lead) == ["touch.sent"])
+    assert len(rig.texts(caller)) == 1
+
+
+async def test_other_number_key_refuses_to_start(rig: Rig) -> None:
+    await rig.start()
+    assert await rig.end() == 0
+    await rig.start(RINGBACK_NUMBER_KEY="quite-another-key-than-before")
+    assert rig.process is not None
+    assert await rig.process.wait() == 1
