@@ -3,14 +3,22 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from services.runtime.clock import monotonic_s
 
 T = TypeVar("T")
 
 
-async def eventually(check: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0, why: str = "", every_s: float = 0.02) -> T:
+@overload
+async def eventually(
+    check: Callable[[], Awaitable[T]], timeout_s: float = ..., why: str = ..., every_s: float = ...
+) -> T: ...
+@overload
+async def eventually(check: Callable[[], T], timeout_s: float = ..., why: str = ..., every_s: float = ...) -> T: ...
+async def eventually(
+    check: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0, why: str = "", every_s: float = 0.02
+) -> T:
     """Return the first true value of `check`; assertion errors count as not yet.
 
     Raises:
