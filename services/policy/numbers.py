@@ -102,3 +102,8 @@ def mask(number: str | None) -> str:
     if _E164.fullmatch(number):
         return f"{number[:3]}{'*' * (len(number) - 5)}{number[-2:]}"
     return "***"
+
+
+def national(e164: str) -> str:
+    """Return a number as people in its country write it: `(212) 555-0100`."""
+    return phonenumbers.format_number(phonenumbers.parse(e164), phonenumbers.PhoneNumberFormat.NATIONAL)
