@@ -17,6 +17,7 @@ from schemas.envelope import Event
 from schemas.ids import partition_key
 from services.ingest import metrics
 from services.ingest.adapters.kafka import Outlet
+from services.ingest.adapters.reports import read_report
 from services.ingest.adapters.twilio import TwilioSignatures, Twiml
 from services.ingest.domain import reported_calls, twilio_calls, twilio_texts
 from services.ingest.domain.fields import Fields
@@ -137,7 +138,7 @@ class Ingest:
     def _read(self, webhook: Webhook, received_at: datetime, now: datetime) -> Outcome:
         if webhook.route == CALLS:
             self._prove_calls(webhook, received_at)
-            return reported_calls.completed(webhook.body, self.lender, now)
+            return reported_calls.completed(read_report(webhook.body), self.lender, now)
         params = self._prove_twilio(webhook)
         if params.get("AccountSid") != self.account_sid:
             raise NotAuthentic("wrong_account", "this is not the account we work for", "AccountSid")

@@ -1,0 +1,56 @@
+"""The JSON of `/webhooks/calls`, read strictly: a wrong type is named, never guessed at."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from services.ingest.domain.reported_calls import Report
+from services.ingest.errors import InvalidField, UnreadableBody
+
+LONGEST_S: Final = 86_400.0
+
+Seconds = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)]
+
+
+class CallReport(BaseModel):
+    """The JSON; `from` is null or a word such as `anonymous` when the caller withheld it, and must be there."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    event: Literal["call.completed"]
+    call_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
+    from_: Annotated[str | None, Field(alias="from", max_length=200)]
+    to: Annotated[str, Field(max_length=200)]
+    started_at: AwareDatetime
+    duration: Seconds
+    answered: bool
+    talk_time: Seconds
+    ended_at: AwareDatetime | None = None
+    voicemail: bool = False
+
+
+def read_report(body: bytes) -> Report:
+    """Return the report in a body.
+
+    Raises:
+        UnreadableBody: no JSON object.
+        InvalidField: a field is missing or wrong.
+    """
+    try:
+        said = CallReport.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        if not first["loc"]:
+            raise UnreadableBody("malformed_body", "the body is no JSON object") from error
+        raise InvalidField(".".join(str(part) for part in first["loc"]), first["msg"]) from error
+    return Report(
+        call_id=said.call_id,
+        caller=said.from_,
+        to=said.to,
+        started_at=said.started_at,
+        duration=said.duration,
+        answered=said.answered,
+        talk_time=said.talk_time,
+        ended_at=said.ended_at,
+        voicemail=said.voicemail,
+    )
