@@ -1,0 +1,37 @@
+"""`python -m services.sequencer`."""
+
+import tempfile
+from pathlib import Path
+
+from schemas.leads import LeadEvent
+from schemas.topics import SEQUENCER_APP, SEQUENCER_TABLE
+from schemas.touches import TimerDue, TouchResult
+from services.runtime import service
+from services.runtime.health import Health
+from services.sequencer.adapters.cadences import SHIPPED, load_cadences
+from services.sequencer.adapters.fence import FenceSettings
+from services.sequencer.settings import SequencerSettings
+from services.sequencer.shell import handler
+from services.sequencer.worker import Worker
+
+
+async def sequence(settings: SequencerSettings) -> int:
+    """Run the sequencer until it is told to stop; return its exit code."""
+    health = Health()
+    cadences = load_cadences(SHIPPED, *((settings.cadences,) if settings.cadences else ()))
+    with tempfile.TemporaryDirectory(prefix="ringback-sequencer-", ignore_cleanup_errors=True) as folder:
+        fence = FenceSettings(
+            app_id=f"{settings.group_prefix}{SEQUENCER_APP}",
+            topics=(LeadEvent.TOPIC, TouchResult.TOPIC, TimerDue.TOPIC),
+            table=SEQUENCER_TABLE,
+            instance=settings.instance,
+            data_dir=(settings.sequencer_data_dir or Path(folder)) / "faust",
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            session_timeout_s=settings.sequencer_session_timeout_s,
+            window=settings.sequencer_window,
+        )
+        return await service.run("sequencer", settings, health, [Worker(fence, handler(cadences), health)])
+
+
+if __name__ == "__main__":
+    service.main(sequence(SequencerSettings.load_or_exit()))

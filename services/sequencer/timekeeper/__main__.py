@@ -1,0 +1,44 @@
+"""`python -m services.sequencer.timekeeper`."""
+
+from schemas.touches import TimerSet
+from services.runtime import service
+from services.runtime.health import Health
+from services.runtime.kafka import ConsumerLoop, KafkaProducer
+from services.sequencer.adapters.timers import MongoTimers, TimerStore
+from services.sequencer.settings import TimekeeperSettings
+from services.sequencer.timekeeper.keeper import Keeper
+
+
+class Connections(service.Resource):
+    """MongoDB and the producer: there before the parts that use them, and gone after."""
+
+    def __init__(self, store: TimerStore, producer: KafkaProducer) -> None:
+        self._store, self._producer = store, producer
+
+    async def start(self) -> None:
+        """Connect."""
+        await self._store.start()
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Let go."""
+        await self._producer.stop()
+        await self._store.stop()
+
+
+async def keep_time(settings: TimekeeperSettings) -> int:
+    """Run the timekeeper until it is told to stop; return its exit code."""
+    servers, health = settings.kafka_bootstrap_servers, Health()
+    store = MongoTimers(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
+    producer = KafkaProducer(servers, f"timekeeper-{settings.instance}")
+    keeper = Keeper(store, producer, settings.make_clock(), health)
+    loop = ConsumerLoop(
+        [TimerSet.TOPIC], settings.group("timekeeper"), servers, keeper.take, producer, health,
+        instance=settings.instance,
+    )  # fmt: skip
+    parts: list[service.Part] = [Connections(store, producer), keeper, loop]
+    return await service.run("timekeeper", settings, health, parts)
+
+
+if __name__ == "__main__":
+    service.main(keep_time(TimekeeperSettings.load_or_exit()))

@@ -1,0 +1,116 @@
+"""The fence as a part of the service: health, readiness, idleness, metrics, and a cap on dead letters."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from schemas.envelope import UndecodableEvent
+from services.runtime.errors import PermanentError
+from services.runtime.health import Health
+from services.runtime.kafka import (
+    DEAD_LETTER_FREE,
+    DEAD_LETTER_SHARE,
+    DEAD_LETTER_WINDOW,
+    DEAD_LETTERS,
+    EVENT_SECONDS,
+    EVENTS_CONSUMED,
+    OUTCOMES,
+    TooManyDeadLetters,
+)  # fmt: skip
+from services.sequencer.adapters.fence import UNCHANGED, Fence, FenceSettings, Incoming, Outcome, Row, dead_letter
+from services.sequencer.metrics import RECOVERIES
+from services.sequencer.shell import Handle
+
+log = structlog.get_logger(__name__)
+
+LOOK_S = 0.1
+STUCK_S = 30.0
+"""Events in the window and none finished for this long: no longer a slow broker."""
+
+
+class Worker:
+    """Runs the fence, and says how it is.
+
+    Args:
+        settings: the fence's.
+        handle: decides on one record.
+        health: told of readiness and progress.
+        make_fence: another fence; tests only.
+    """
+
+    def __init__(
+        self, settings: FenceSettings, handle: Handle, health: Health, make_fence: Callable[..., Fence] = Fence
+    ) -> None:
+        self._handle, self._health = handle, health
+        self._recent: dict[tuple[str, int], deque[bool]] = {}
+        self._watch: asyncio.Task[None] | None = None
+        self._fence = make_fence(settings, self._decide, on_error=self._refuse, on_event_done=_count)
+        for topic in settings.topics:
+            for outcome in OUTCOMES:
+                EVENTS_CONSUMED.labels(topic, outcome).inc(0)
+
+    async def start(self) -> None:
+        """Check the topics."""
+        self._health.unready("rows", "joining the group and reading the changelog")
+        await self._fence.start()
+        self._health.idle_checks.append(self._busy_with)
+
+    async def run(self) -> None:
+        """Work until stopped."""
+        self._watch = asyncio.create_task(self._look())
+        await self._fence.run()
+
+    async def stop(self) -> None:
+        """Finish what is in hand, and leave."""
+        if self._watch is not None:
+            self._watch.cancel()
+        await self._fence.stop()
+
+    def _decide(self, event: Incoming, row: Row | None) -> Outcome:
+        made = self._handle(event.key, event.value, event.headers, event.topic, row)
+        self._note(event, failed=False)
+        sends = [(wire.topic, wire.key, wire.value, wire.headers) for wire in made.sends]
+        return Outcome(made.row if made.changed else UNCHANGED, sends, made.outcome)
+
+    def _refuse(self, event: Incoming, error: Exception) -> Outcome:
+        where = {"topic": event.topic, "partition": event.partition, "offset": event.offset}
+        if isinstance(error, PermanentError | UndecodableEvent):
+            log.error("dead_letter", why=str(error), **where)
+        else:  # a defect of ours: kept with its bytes, seen, and never in the way of the next
+            log.error("defect", exc_info=error, **where)
+        self._note(event, failed=True)
+        return dead_letter(event, error)
+
+    def _note(self, event: Incoming, *, failed: bool) -> None:
+        recent = self._recent.setdefault((event.topic, event.partition), deque(maxlen=DEAD_LETTER_WINDOW))
+        recent.append(failed)
+        if failed and (bad := sum(recent)) > DEAD_LETTER_FREE and bad > DEAD_LETTER_SHARE * len(recent):
+            why = f"{bad} of the last {len(recent)} events of {event.topic}[{event.partition}] failed"
+            self._health.unready("dead letters", why)
+            raise TooManyDeadLetters(why)
+
+    async def _look(self) -> None:
+        while True:
+            RECOVERIES.set(self._fence.recoveries)
+            if self._fence.progress_age_s() < STUCK_S:
+                self._health.beat("sequencer")
+            if self._fence.is_ready():
+                self._health.ready("rows")
+            else:
+                self._health.unready("rows", "joining the group and reading the changelog")
+            await asyncio.sleep(LOOK_S)
+
+    async def _busy_with(self) -> str | None:
+        if not self._fence.is_ready():
+            return "rows being read"
+        behind = await self._fence.pending()
+        return ", ".join(f"{count} events in {where}" for where, count in behind.items()) or None
+
+
+def _count(topic: str, outcome: str, seconds: float) -> None:
+    EVENTS_CONSUMED.labels(topic, outcome).inc()
+    EVENT_SECONDS.labels(topic).observe(seconds)
+    if outcome == "dead_lettered":
+        DEAD_LETTERS.labels(topic).inc()
