@@ -1,6 +1,6 @@
 """The topics as code: names, partitions, retention, clean-up. `ringback topics create | check` applies and checks it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 DAY_MS = 86_400_000
@@ -49,6 +49,15 @@ TOPICS: tuple[Topic, ...] = (
         },
     ),
 )
+
+
+def topics_of(group_prefix: str = "") -> tuple[Topic, ...]:
+    """Return a deployment's topics: all of them, and the changelog under the deployment's own prefix."""
+    return tuple(
+        replace(topic, name=group_prefix + topic.name) if topic.name == CHANGELOG else topic for topic in TOPICS
+    )
+
+
 BY_NAME = {topic.name: topic for topic in TOPICS}
 
 

@@ -1,6 +1,7 @@
 """`python -m deploy.local up | down | status | env`: Kafka and MongoDB here, left running until `down`."""
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -47,8 +48,14 @@ def up() -> int:
             stack.stop()
             print(error, file=sys.stderr)
             return 1
-        servers = [{"pid": server.pid, "started": started_ticks(server.pid)} for server in stack.servers if hasattr(server, "pid")]
-        RECORD.write_text(json.dumps({"kafka": stack.kafka, "mongodb": stack.mongodb, "uses": stack.uses, "servers": servers}))
+        servers = [
+            {"pid": server.pid, "started": started_ticks(server.pid)}
+            for server in stack.servers
+            if hasattr(server, "pid")
+        ]
+        RECORD.write_text(
+            json.dumps({"kafka": stack.kafka, "mongodb": stack.mongodb, "uses": stack.uses, "servers": servers})
+        )
     return status()
 
 
@@ -64,10 +71,8 @@ def down(*, quiet: bool = False) -> int:
     until = monotonic_s() + STOP_LIMIT_S
     for server in servers:
         while started_ticks(server["pid"]) == server["started"]:
-            try:
+            with contextlib.suppress(ChildProcessError):
                 os.waitpid(server["pid"], os.WNOHANG)
-            except ChildProcessError:
-                pass
             if monotonic_s() > until:
                 os.kill(server["pid"], signal.SIGKILL)
     RECORD.unlink(missing_ok=True)

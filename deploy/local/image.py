@@ -48,7 +48,17 @@ class ImageKafka:
             "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
         }
         env = [part for key, value in settings.items() for part in ("-e", f"{key}={value}")]
-        command = ["docker", "run", "-d", "--rm", "--name", self._name, "-p", f"127.0.0.1:{self.port}:{self.port}", *env]
+        command = [
+            "docker",
+            "run",
+            "-d",
+            "--rm",
+            "--name",
+            self._name,
+            "-p",
+            f"127.0.0.1:{self.port}:{self.port}",
+            *env,
+        ]
         done = subprocess.run([*command, self._image], capture_output=True)
         if done.returncode:
             raise StartError(done.stderr.decode(errors="replace").strip()[-500:])

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.local.system import System, fresh_name
+from schemas.topics import topics_of
 from services.runtime.clock import write_clock
 from services.runtime.topics_admin import create_topics
 from tests.e2e.telephony import World, database
@@ -31,9 +32,15 @@ async def world(kafka: Any, mongo: Any, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("e2e")
     clock = folder / "clock.json"
     write_clock(clock, MONDAY_11_EDT, 1.0)
-    await create_topics(kafka.bootstrap_servers, replication=1)
+    prefix = f"{fresh_name()}-"
+    await create_topics(kafka.bootstrap_servers, 1, topics_of(prefix))
     system = System(
-        kafka.bootstrap_servers, mongo.url, folder, database=fresh_name(), clock=str(clock), group_prefix=f"{fresh_name()}-"
+        kafka.bootstrap_servers,
+        mongo.url,
+        folder,
+        database=fresh_name(),
+        clock=str(clock),
+        group_prefix=prefix,
     )
     async with system, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
         yield World(system, clock, http, database(mongo.url, system.database))

@@ -24,7 +24,24 @@ _numbers = itertools.count(100)
 def new_caller() -> str:
     """Return a borrower's number that no other test uses (kept for fiction: NPA-555-01XX)."""
     n = next(_numbers)
-    areas = ("205", "251", "301", "302", "304", "305", "307", "308", "309", "312", "313", "314", "315", "316", "317", "318")
+    areas = (
+        "205",
+        "251",
+        "301",
+        "302",
+        "304",
+        "305",
+        "307",
+        "308",
+        "309",
+        "312",
+        "313",
+        "314",
+        "315",
+        "316",
+        "317",
+        "318",
+    )
     return f"+1{areas[(n // 100) % len(areas)]}55501{n % 100:02d}"
 
 
@@ -155,7 +172,8 @@ class Call:
                      "RecordingUrl": f"https://recordings.example/RE{self.sid[2:]}"}  # fmt: skip
         query = f"?call={self.sid}"
         await self.world.post(
-            f"/webhooks/twilio/recording{query}", {**recording, "RecordingStatus": "completed", "RecordingDuration": "12"}
+            f"/webhooks/twilio/recording{query}",
+            {**recording, "RecordingStatus": "completed", "RecordingDuration": "12"},
         )
         if transcript is not None:
             await self.world.post(

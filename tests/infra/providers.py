@@ -112,7 +112,9 @@ def replica_set() -> Iterator[str]:
     container.env = {}
     container.with_command("mongod --replSet rs0 --bind_ip_all")
     with container:
-        url = f"mongodb://{container.get_container_host_ip()}:{container.get_exposed_port(27017)}/?directConnection=true"
+        url = (
+            f"mongodb://{container.get_container_host_ip()}:{container.get_exposed_port(27017)}/?directConnection=true"
+        )
         client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(url)
         client.admin.command("replSetInitiate", {"_id": "rs0", "members": [{"_id": 0, "host": "127.0.0.1:27017"}]})
         while not client.admin.command("hello")["isWritablePrimary"]:

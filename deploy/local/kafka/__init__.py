@@ -51,7 +51,9 @@ controlled.shutdown.enable=true
 
 def java_missing() -> str | None:
     """Return the command that installs what is missing, or None when Java and Maven are here."""
-    missing = [package for tool, package in (("java", "openjdk-17-jre-headless"), ("mvn", "maven")) if not shutil.which(tool)]
+    missing = [
+        package for tool, package in (("java", "openjdk-17-jre-headless"), ("mvn", "maven")) if not shutil.which(tool)
+    ]
     return f"apt-get install -y {' '.join(missing)}" if missing else None
 
 
@@ -68,7 +70,9 @@ def ensure_java(say: Say = print) -> None:
         raise StartError(f"Kafka needs Java 17 and Maven. Run: sudo {command}")
     say(f"Java 17 or Maven is missing; installing: {command}")
     for step in ("apt-get update -q", f"{command} -q"):
-        done = subprocess.run(step.split(), env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, capture_output=True)
+        done = subprocess.run(
+            step.split(), env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, capture_output=True
+        )
         if done.returncode:
             raise StartError(f"`{step}` failed:\n{done.stderr.decode(errors='replace')[-2000:]}")
 
@@ -89,7 +93,9 @@ def ensure_jars(state: Path = DEFAULT_STATE, say: Say = print) -> Path:
             )  # fmt: skip
             if done.returncode:
                 shutil.rmtree(fresh)
-                raise StartError(f"Maven could not resolve Kafka's jars:\n{done.stdout.decode(errors='replace')[-2000:]}")
+                raise StartError(
+                    f"Maven could not resolve Kafka's jars:\n{done.stdout.decode(errors='replace')[-2000:]}"
+                )
             (fresh / "complete").touch()
             shutil.rmtree(target, ignore_errors=True)
             fresh.rename(target)
@@ -109,7 +115,13 @@ class LocalKafka:
     description = "Apache Kafka 4.3.1 (one KRaft broker, from Maven jars)"
 
     def __init__(
-        self, folder: Path, *, port: int = 0, state: Path = DEFAULT_STATE, detached: bool = False, say: Say = lambda _: None
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        state: Path = DEFAULT_STATE,
+        detached: bool = False,
+        say: Say = lambda _: None,
     ) -> None:
         self._folder, self._state, self._detached, self._say = folder.absolute(), state, detached, say
         self.port = port or free_port()
@@ -138,7 +150,8 @@ class LocalKafka:
         java = ["java", HEAP, "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={LOGGING}", "-cp", f"{libs}/*"]
         if not (self._folder / "data" / "meta.properties").exists():
             done = subprocess.run(
-                [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)], capture_output=True
+                [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)],
+                capture_output=True,
             )
             if done.returncode:
                 raise StartError(f"cannot format Kafka's folder:\n{done.stderr.decode(errors='replace')[-2000:]}")

@@ -43,7 +43,9 @@ def dialled_legs(twiml: str) -> tuple[DialledLeg, ...]:
     return tuple(
         # A fragment asks Twilio for retries (`#rc=5&rp=all`); it is neither sent nor signed.
         DialledLeg(
-            (number.text or "").strip(), urldefrag(number.get("url", "")).url, urldefrag(number.get("statusCallback", "")).url
+            (number.text or "").strip(),
+            urldefrag(number.get("url", "")).url,
+            urldefrag(number.get("statusCallback", "")).url,
         )
         for number in root.iter("Number")
     )
@@ -74,7 +76,9 @@ def call_sid(call: LoggedCall) -> str:
 
 def voice(call: LoggedCall, base: str, account: str) -> Webhook:
     """Return the request that opens a call."""
-    return Webhook(call.started_at, 0, f"{base}/webhooks/twilio/voice", {**_parties(call, account), "CallStatus": "ringing"})
+    return Webhook(
+        call.started_at, 0, f"{base}/webhooks/twilio/voice", {**_parties(call, account), "CallStatus": "ringing"}
+    )
 
 
 def afterwards(call: LoggedCall, twiml_legs: Sequence[DialledLeg], base: str, account: str) -> list[Webhook]:
@@ -132,10 +136,14 @@ def _legs(call: LoggedCall, dialled: Sequence[DialledLeg], base: str) -> Iterato
         if match is not None:
             unused.remove(match)
         query = urlencode({"call": call_sid(call)})
-        yield leg, match or DialledLeg(
-            leg.to or call.dialled,
-            f"{base}/webhooks/twilio/leg?step=screen&{query}",
-            f"{base}/webhooks/twilio/leg?step=status&{query}",
+        yield (
+            leg,
+            match
+            or DialledLeg(
+                leg.to or call.dialled,
+                f"{base}/webhooks/twilio/leg?step=screen&{query}",
+                f"{base}/webhooks/twilio/leg?step=status&{query}",
+            ),
         )
     if not unused:
         return

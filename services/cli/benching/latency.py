@@ -1,0 +1,123 @@
+"""Open-loop signed webhooks at a steady rate through all four services, to the request at the sandbox."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import aiohttp
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from twilio.request_validator import RequestValidator
+
+from deploy.local.system import ACCOUNT_SID, AUTH_TOKEN
+from services.cli.local_run import Run, local_run
+from services.cli.replaying.webhooks import dialled_legs, sid
+from services.cli.stages import STAGES, first_text_paths, percentile
+from services.runtime.clock import monotonic_s
+
+BRANCHES = ("+12125550100", "+13035550100", "+12135550100")
+WARM_UP_CALLS = 100
+DRAIN_S = 30.0
+
+
+def caller_of(n: int) -> str:
+    """Return the nth caller: 80,000 numbers of the block that is kept for fiction."""
+    return f"+1{200 + n // 100 % 800:03d}55501{n % 100:02d}"
+
+
+class Caller:
+    """Calls as Twilio would place them, signed."""
+
+    def __init__(self, run: Run, http: aiohttp.ClientSession) -> None:
+        self._base, self._http = run.ingest_url, http
+        self._validator = RequestValidator(AUTH_TOKEN)
+        self.webhooks = 0
+        self.refused = 0
+
+    async def _post(self, url: str, form: dict[str, str]) -> str:
+        headers = {"X-Twilio-Signature": self._validator.compute_signature(url, form)}
+        async with self._http.post(url, data=form, headers=headers) as answer:
+            self.webhooks += 1
+            self.refused += answer.status >= 300
+            return await answer.text()
+
+    async def missed_call(self, n: int, run_id: str) -> None:
+        """One missed call: voice, the legs' ends, and the end that decides."""
+        call = sid("CA", run_id, str(n))
+        parties = {
+            "CallSid": call, "AccountSid": ACCOUNT_SID, "From": caller_of(n), "To": BRANCHES[n % len(BRANCHES)],
+            "Direction": "inbound", "ApiVersion": "2010-04-01",
+        }  # fmt: skip
+        twiml = await self._post(f"{self._base}/webhooks/twilio/voice", {**parties, "CallStatus": "ringing"})
+        for leg in dialled_legs(twiml):
+            own = {**parties, "CallSid": sid("CA", call, leg.to), "ParentCallSid": call, "To": leg.to}
+            await self._post(leg.status_url, {**own, "Direction": "outbound-dial", "CallStatus": "no-answer"})
+        await self._post(
+            f"{self._base}/webhooks/twilio/call-status", {**parties, "CallStatus": "completed", "CallDuration": "25"}
+        )
+
+
+async def measure_latency(rate: float, seconds: int, console: Console) -> dict[str, Any]:
+    """Return the figures of one run on real parts and the system's clock.
+
+    The generator is open loop: call n starts at n / rate whether or not the system keeps up.
+    """
+    total = int(rate * seconds)
+    async with local_run(
+        "bench", None, lambda line: console.print(f"  {line}"), sandbox_args=("--callback-statuses", "final")
+    ) as run:
+        connector = aiohttp.TCPConnector(limit=200)
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as http:
+            caller = Caller(run, http)
+            # Caches, connections and the JVM's compiler first; these calls are not in the figures.
+            for n in range(WARM_UP_CALLS):
+                await caller.missed_call(total + n, "warm-up")
+            await _drained(run, http, WARM_UP_CALLS)
+            caller.webhooks = 0
+            late = await _open_loop(caller, rate, total, console)
+            await _drained(run, http, total + WARM_UP_CALLS)
+            deliveries = [doc async for doc in run.db.deliveries.find({})]
+            paths = await first_text_paths(run.stack.kafka, deliveries)
+    measured = {caller_of(n) for n in range(total)}
+    paths = [path for path in paths if path.caller in measured]
+    columns: dict[str, Iterable[float]] = {
+        stage: [path.stages[stage] for path in paths] for stage in STAGES if stage != "provider"
+    }
+    columns["in all"] = [path.to_request_ms for path in paths]
+    return {
+        "rate": rate, "seconds": seconds, "calls": total, "texted": len(paths), "webhooks": caller.webhooks,
+        "refused": caller.refused, "generator_late_ms_p99": percentile(late, 0.99),
+        "stages_ms": {
+            stage: {"p50": percentile(values, 0.5), "p95": percentile(values, 0.95),
+                    "p99": percentile(values, 0.99), "max": percentile(values, 1.0)}
+            for stage, values in columns.items()
+        },
+    }  # fmt: skip
+
+
+async def _open_loop(caller: Caller, rate: float, total: int, console: Console) -> list[float]:
+    late: list[float] = []
+    began = monotonic_s()
+    with Progress(
+        TextColumn("calling"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(),
+        console=console, disable=not console.is_terminal,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("calls", total=total)
+        async with asyncio.TaskGroup() as group:
+            for n in range(total):
+                if (wait := began + n / rate - monotonic_s()) > 0:
+                    await asyncio.sleep(wait)
+                late.append(max(0.0, (monotonic_s() - began - n / rate) * 1000))
+                group.create_task(caller.missed_call(n, "bench"))
+                bar.advance(task)
+    return late
+
+
+async def _drained(run: Run, http: aiohttp.ClientSession, texts: int) -> None:
+    until = monotonic_s() + DRAIN_S
+    while monotonic_s() < until:
+        async with http.get(f"{run.system.sandbox_url}/_control/counts") as answer:
+            counts = await answer.json()
+        if counts["outbound"] >= texts:
+            return
+        await asyncio.sleep(0.2)

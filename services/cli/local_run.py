@@ -1,0 +1,146 @@
+"""A whole Ringback of our own for demo, replay and bench: Kafka, MongoDB, sandbox and every service, in `.ringback/<name>`."""
+
+import asyncio
+import fcntl
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from motor.motor_asyncio import AsyncIOMotorClient
+
+from deploy.local.kafka import DEFAULT_STATE
+from deploy.local.process import StartError
+from deploy.local.stack import Stack
+from deploy.local.system import System, fresh_name
+from schemas.topics import TOPICS, topics_of
+from services.runtime.clock import write_clock
+from services.runtime.topics_admin import create_topics
+
+RECORD = "system.json"
+
+
+class CannotRun(Exception):
+    """A local run is not possible; the message says why and what mends it."""
+
+
+@dataclass
+class Run:
+    """What is running."""
+
+    stack: Stack
+    system: System
+    clock_path: Path
+    db: Any
+
+    @property
+    def ingest_url(self) -> str:
+        """Where webhooks go."""
+        return self.system.ingest_url
+
+    async def busy_with(self, http: aiohttp.ClientSession) -> list[str]:
+        """Return what is still under way."""
+        return await self.system.busy_with(http)
+
+    def ended(self) -> list[str]:
+        """Return the processes that ended by themselves."""
+        return self.system.ended()
+
+    async def next_due(self, http: aiohttp.ClientSession) -> datetime | None:
+        """Return when the next timer, held text or simulated borrower is due (virtual)."""
+        timer, held, acts = await asyncio.gather(
+            self.db.timers.find_one({"state": "pending"}, sort=[("due_at", 1)]),
+            self.db.deliveries.find_one({"state": "accepted"}, sort=[("not_before", 1)]),
+            self._next_act(http),
+        )
+        found = [timer["due_at"]] if timer else []
+        found += [held["not_before"]] if held else []
+        found += [acts] if acts else []
+        return min(found, default=None)
+
+    async def _next_act(self, http: aiohttp.ClientSession) -> datetime | None:
+        async with http.get(f"{self.system.sandbox_url}/idle") as answer:
+            act = (await answer.json())["next_act_at"]
+        return datetime.fromisoformat(act) if act else None
+
+
+def open_database(url: str, name: str) -> Any:
+    """Return a MongoDB database for reading."""
+    return AsyncIOMotorClient(url, tz_aware=True)[name]
+
+
+@asynccontextmanager
+async def local_run(
+    name: str, virtual_start: datetime | None, say: Callable[[str], None], *, sandbox_args: tuple[str, ...] = (),
+    env: dict[str, str] | None = None, state: Path = DEFAULT_STATE,
+) -> AsyncIterator[Run]:  # fmt: skip
+    """Start everything in a folder of its own, wiped first; stop everything at the end.
+
+    Args:
+        name: of the folder under `.ringback`; one run of a name at a time.
+        virtual_start: where the clock stands still at first; None runs on the system's clock.
+        say: told what happens, a line each.
+        sandbox_args: more arguments for the sandbox.
+        env: more settings for the services.
+        state: the folder of all local things.
+
+    Raises:
+        CannotRun: another run of that name is under way, a part is missing, or the cluster is not empty.
+    """
+    folder = (state / name).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (state / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CannotRun(
+                f"another `ringback {name}` is running here; stop it first (Ctrl-C in its terminal)"
+            ) from error
+        shutil.rmtree(folder)
+        folder.mkdir()
+        stack = Stack(folder, state=state, say=say)
+        try:
+            await asyncio.to_thread(_start, stack)
+            prefix = f"{fresh_name()}-"
+            made = await create_topics(stack.kafka, 1, topics_of(prefix))
+            if len(made) <= 1 and (full := await _with_records(stack.kafka)):
+                raise CannotRun(f"{stack.kafka} already holds Ringback's events ({full}); use an empty cluster")
+            clock = folder / "clock.json"
+            if virtual_start is not None:
+                write_clock(clock, virtual_start, 0.0)
+            system = System(
+                stack.kafka, stack.mongodb, folder, database=fresh_name(), group_prefix=prefix,
+                clock=str(clock) if virtual_start is not None else "system", sandbox_args=sandbox_args, env=env or {},
+            )  # fmt: skip
+            say("starting ingest, leads, sequencer, timekeeper, notifier and the sandbox")
+            async with system:
+                (folder / RECORD).write_text(json.dumps({"mongodb": stack.mongodb, "database": system.database}))
+                yield Run(stack, system, clock, open_database(stack.mongodb, system.database))
+        except StartError as error:
+            raise CannotRun(str(error)) from error
+        finally:
+            stack.stop()
+
+
+def _start(stack: Stack) -> None:
+    stack.start()
+
+
+async def _with_records(bootstrap_servers: str) -> str | None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    await consumer.start()
+    try:
+        for topic in TOPICS:
+            parts = [TopicPartition(topic.name, n) for n in range(topic.partitions)]
+            begins, ends = await consumer.beginning_offsets(parts), await consumer.end_offsets(parts)
+            if any(ends[part] > begins[part] for part in parts):
+                return topic.name
+    finally:
+        await consumer.stop()
+    return None

@@ -1,0 +1,171 @@
+"""`ringback replay FILE`: play a phone system's call log through the whole system, on a clock that moves as fast as you like."""
+
+import asyncio
+import re
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from deploy.local.system import ACCOUNT_SID, AUTH_TOKEN, EXAMPLE_DIRECTORY, SystemFailure
+from services.cli.calllog import CallLogError, LoggedCall, Tally, calls_of_day, read_call_log
+from services.cli.local_run import CannotRun, Run, local_run
+from services.cli.replaying.driver import LEAD_IN, Replay, ReplayError
+from services.cli.replaying.summary import Summary, summarise
+from services.policy.directory import load_directory
+
+console = Console(highlight=False)
+FOLLOW_UP = timedelta(days=4)
+"""How long after the last call timers still run: over a long week-end to the next business morning."""
+
+
+def parse_speed(text: str) -> float | None:
+    """Return virtual seconds a second, or None for `max`.
+
+    Raises:
+        typer.BadParameter: neither `max` nor a number such as `60x`.
+    """
+    if text == "max":
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)x?", text)
+    if not found or not 0 < float(found[1]) <= 10_000:
+        raise typer.BadParameter(f"{text!r} is neither `max` nor a factor such as 60x (more than 0, at most 10000x)")
+    return float(found[1])
+
+
+def read_calls(file: Path, day: str | None) -> tuple[list[LoggedCall], Tally]:
+    """Read a log, or one local day (of the first branch's zone) of it.
+
+    Raises:
+        typer.BadParameter: the file or the day cannot be used; says why.
+    """
+    tally = Tally()
+    zone = ZoneInfo(load_directory(EXAMPLE_DIRECTORY).branches[0].time_zone)
+    try:
+        calls = list(read_call_log(file, tally))
+        if day is not None:
+            calls = list(calls_of_day(calls, date.fromisoformat(day), zone))
+    except (CallLogError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    if not calls:
+        raise typer.BadParameter(f"{file.name} has no inbound calls" + (f" on {day}" if day else ""))
+    return calls, tally
+
+
+def replay(
+    file: Annotated[
+        Path, typer.Argument(help="Twilio Calls CSV or RingCentral call log JSON, gzipped or not", exists=True)
+    ],
+    speed: Annotated[str, typer.Option(help="`max`, or how many times faster than life: 60x")] = "max",
+    day: Annotated[str | None, typer.Option(help="only this local day: 2026-03-10")] = None,
+    once: Annotated[bool, typer.Option(help="end after the summary instead of leaving the page open")] = True,
+) -> None:
+    """Play a call log through ingest's real webhooks, with real signatures, and say what came of it."""
+    run_to_the_end("replay", file, parse_speed(speed), day, once=once)
+
+
+def run_to_the_end(name: str, file: Path, speed: float | None, day: str | None, *, once: bool) -> None:
+    """Start everything, play, print; exit 1 when a promise was broken."""
+    calls, tally = read_calls(file, day)
+    console.print(f"[bold]{file.name}[/]: {len(calls)} calls{f' on {day}' if day else ''}"
+                  + (f", {tally.bad} unreadable rows (first: {tally.problems[0]})" if tally.bad else ""))  # fmt: skip
+    try:
+        code = asyncio.run(_until_told(lambda: _play(name, calls, speed, once=once)))
+    except (CannotRun, ReplayError, SystemFailure) as error:
+        console.print(f"[red]{error}[/]", markup=True)
+        code = 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.print("stopped")
+        code = 130
+    raise typer.Exit(code)
+
+
+async def _until_told(work: Callable[[], Awaitable[int]]) -> int:
+    """Run until done or told to stop; SIGTERM ends it as orderly as Ctrl-C."""
+    task = asyncio.ensure_future(work())
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, task.cancel)
+    return await task
+
+
+async def _play(name: str, calls: Sequence[LoggedCall], speed: float | None, *, once: bool) -> int:
+    start = calls[0].started_at - LEAD_IN
+    async with local_run(
+        name, start, lambda line: console.print(f"  {line}"), sandbox_args=("--borrowers", *_quiet())
+    ) as run:
+        console.print(f"  sandbox (every text on a phone): [bold]{run.system.sandbox_url}[/]")
+        with Progress(
+            TextColumn("playing"), BarColumn(), MofNCompleteColumn(), TextColumn("calls"),
+            TextColumn("[cyan]{task.fields[at]}"), TimeElapsedColumn(), console=console, disable=not console.is_terminal,
+        ) as bar:  # fmt: skip
+            task = bar.add_task("calls", total=len(calls), at="")
+
+            def on_clock(at: datetime) -> None:
+                bar.update(task, at=f"{at:%a %H:%M} UTC")
+
+            player = Replay(
+                run, run.clock_path, ACCOUNT_SID, AUTH_TOKEN, speed,
+                on_call=lambda _: bar.advance(task), on_clock=on_clock,
+            )  # fmt: skip
+            await player.run(calls, until=calls[-1].ended_at + FOLLOW_UP)
+        summary = await summarise(run.db, run.stack.kafka, run.system.sandbox_url, len(calls))
+        show(summary, run)
+        if not once:
+            console.print(f"\nThe sandbox's page stays open at [bold]{run.system.sandbox_url}[/] until Ctrl-C.")
+            await asyncio.Event().wait()
+    return 1 if summary.problems else 0
+
+
+def _quiet() -> list[str]:
+    officers = load_directory(EXAMPLE_DIRECTORY).officers
+    return [part for officer in officers for part in ("--quiet", officer.phone)]
+
+
+def show(found: Summary, run: Run) -> None:
+    """Print the summary, for somebody who runs a lender."""
+    calls = found.calls
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_row("Calls", str(sum(calls.values())), f"{calls['answered']} answered by a person")
+    table.add_row(
+        "Missed", str(found.missed), f"{calls['missed']} unanswered, {calls['abandoned']} hung up while it rang"
+    )
+    table.add_row("", "", f"{found.withheld_missed} with a withheld number: counted, nobody to text")
+    table.add_row(
+        "Texted once", str(found.texted_once), f"of {found.missed_callers} callers with a number who were missed"
+    )
+    table.add_row(
+        "Webhook to text",
+        f"{found.accepted_ms(0.5):.0f} ms",
+        f"p50; p95 {found.accepted_ms(0.95):.0f}, p99 {found.accepted_ms(0.99):.0f}, max {found.accepted_ms(1.0):.0f} ms,"
+        " from the deciding webhook to the accepted text",
+    )
+    table.add_row("Second texts", str(found.second_texts), "ten minutes later, to those who had not answered")
+    table.add_row("Replies", str(found.replies), f"texts from borrowers; {found.opt_outs} numbers opted out")
+    table.add_row("Callback tasks", str(found.tasks), "each with one named officer")
+    if found.held:
+        table.add_row(
+            "Held back", str(sum(found.held.values())), ", ".join(f"{n} {why}" for why, n in found.held.most_common())
+        )
+    console.print()
+    console.print(table)
+    if slowest := found.slowest():
+        console.print("\nThe slowest first texts, and where their time went (ms):")
+        detail = Table(box=None, padding=(0, 2))
+        detail.add_column("caller")
+        for stage in slowest[0].stages:
+            detail.add_column(stage, justify="right")
+        detail.add_column("in all", justify="right")
+        for path in slowest:
+            detail.add_row(path.caller, *(f"{ms:.0f}" for ms in path.stages.values()), f"{path.to_accepted_ms:.0f}")
+        console.print(detail)
+        console.print(f"\nOne caller's whole story: [bold]ringback explain {slowest[0].caller}[/]")
+    console.print(f"\nOn {'; '.join(run.stack.uses)}.")
+    for problem in found.problems:
+        console.print(f"[red]PROMISE BROKEN: {problem}[/]")
