@@ -63,7 +63,7 @@ def pick_variant(approved: Collection[str], *, owner_known: bool, owner_status: 
     """Return which approved variant is true now.
 
     "I'm available now" is said only for an owner whose status is available, at an open branch (C14); "with another
-    borrower" only for one who is busy. Anything else, unknown included, is in the company's words: they promise neither.
+    borrower" only for one who is busy. Anything else, unknown included, is the company's words: they promise neither.
 
     Raises:
         NoWording: no variant that is true now has been approved.

@@ -2,12 +2,11 @@
 
 from datetime import datetime
 
-import phonenumbers
-
 from schemas.card import LeadCard, OfficerCard
 from services.notifier.domain.delivery import Delivery, Text
 from services.policy import gsm, wording
 from services.policy.directory import Directory, DirectoryError
+from services.policy.numbers import national
 
 
 class Unsendable(Exception):
@@ -58,8 +57,3 @@ def compose(
         recipient, branch.numbers[0], body, delivery.template, template.version, variant,
         wording.VARIANT_RULE, wording.VARIANT_RULE_VERSION, gsm.segments(body),
     )  # fmt: skip
-
-
-def national(e164: str) -> str:
-    """Return a number as people here write it, `(212) 555-0100`."""
-    return phonenumbers.format_number(phonenumbers.parse(e164), phonenumbers.PhoneNumberFormat.NATIONAL)

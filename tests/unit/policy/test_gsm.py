@@ -1,0 +1,28 @@
+"""Texts stay in GSM-7, whatever a keyboard put in."""
+
+import smsutil
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.policy.gsm import clean, segments
+
+
+def test_typographic_letters_become_plain_ones() -> None:
+    assert clean("Don\u2019t wait\u2014call\u00a0us \u201ctoday\u201d\u2026") == 'Don\'t wait - call us "today"...'
+
+
+def test_letters_with_accents_stay_where_gsm_has_them_and_lose_them_where_not() -> None:
+    assert clean("Zoë Ñandú Łukasz Nguyễn") == "Zoe Ñandu Lukasz Nguyen"
+
+
+@given(st.text(max_size=200))
+def test_any_text_comes_out_in_gsm_and_cleaning_it_again_changes_nothing(text: str) -> None:
+    once = clean(text)
+    assert once == "" or smsutil.is_valid_gsm(once)
+    assert clean(once) == once
+
+
+def test_segments_are_the_carriers() -> None:
+    assert [segments("x" * n) for n in (0, 160, 161, 306, 307)] == [1, 1, 2, 2, 3]
+    assert segments("€" * 81) == 2
+    assert segments("x" * 70 + "\u4e2d") == 2
