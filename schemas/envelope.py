@@ -16,9 +16,8 @@ from schemas.touches import TOUCH_EVENTS
 Headers = list[tuple[str, bytes]]
 T = TypeVar("T", bound=EventData, covariant=True)
 
-EVENTS: Mapping[str, type[EventData]] = {
-    model.TYPE: model for model in (*CALL_EVENTS, ReplyReceived, ReceiptReceived, *LEAD_EVENTS, *TOUCH_EVENTS)
-}
+_MODELS: tuple[type[EventData], ...] = (*CALL_EVENTS, ReplyReceived, ReceiptReceived, *LEAD_EVENTS, *TOUCH_EVENTS)
+EVENTS: Mapping[str, type[EventData]] = {model.TYPE: model for model in _MODELS}
 """Every event type there is, by its `ce_type`."""
 
 

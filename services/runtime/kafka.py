@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +34,11 @@ LAG = Gauge("ringback_consumer_lag_records", "Records not yet finished.", ["topi
 OUTCOMES = ("applied", "ignored", "dead_lettered")
 BACKOFF_S = (0.1, 5.0)
 """First and longest pause between tries at an event whose dependency is away; the wait is our back-pressure."""
+QUEUE_LIMIT = 500
+"""Records of one partition that wait in memory before it is paused. A partition is not paused over a record or two: a
+paused one is left out of the fetch under way, and its next record would wait for that fetch to end."""
+COMMIT_EVERY_S = 0.2
+"""Finished events are committed this often, all partitions in one request; what a crash repeats changes nothing."""
 DEAD_LETTER_WINDOW = 200
 DEAD_LETTER_SHARE = 0.2
 DEAD_LETTER_FREE = 20
@@ -180,6 +186,10 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             fetch_max_wait_ms=50,
         )
         self._work: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._queues: dict[TopicPartition, deque[ConsumerRecord[bytes, bytes]]] = {}
+        self._done: dict[TopicPartition, int] = {}
+        self._committing: asyncio.Task[None] | None = None
+        self._committed_s = 0.0
         self._recent: dict[TopicPartition, list[bool]] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._stopping = False
@@ -199,6 +209,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         """Finish the events in hand, commit them and leave the group."""
         self._stopping = True
         await self._settle(list(self._work), limit_s=20.0)
+        await self._commit()
         await self._consumer.stop()
 
     async def run(self) -> None:
@@ -207,7 +218,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         while not self._stopping:
             self._health.beat(f"consume {self._group}")
             try:
-                batches = await self._consumer.getmany(timeout_ms=100, max_records=200)
+                batches = await self._consumer.getmany(timeout_ms=100, max_records=QUEUE_LIMIT)
             except KafkaError as error:
                 if not error.retriable:
                     raise
@@ -217,31 +228,35 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             if self._consumer.assignment():
                 self._health.ready("kafka")
             for partition, records in batches.items():
-                self._consumer.pause(partition)
-                self._work[partition] = asyncio.create_task(self._partition(partition, records))
-            for partition, task in list(self._work.items()):
-                if task.done():
-                    del self._work[partition]
-                    if not self._stopping:
-                        task.result()
-                    if partition in self._consumer.assignment():
-                        self._consumer.resume(partition)
+                self._queues.setdefault(partition, deque()).extend(records)
+            self._reap()
+            for partition, queue in self._queues.items():
+                if queue and partition not in self._work and not self._stopping:
+                    self._work[partition] = asyncio.create_task(self._partition(partition, queue))
+                if len(queue) > QUEUE_LIMIT and partition in self._consumer.assignment():
+                    self._consumer.pause(partition)
             self._report_lag()
-            if self._work:
-                await asyncio.wait(self._work.values(), timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
+            if self._done and monotonic_s() - self._committed_s >= COMMIT_EVERY_S and not self._committing:
+                self._committed_s = monotonic_s()
+                self._committing = asyncio.create_task(self._commit())
 
-    async def _partition(self, partition: TopicPartition, records: list[ConsumerRecord[bytes, bytes]]) -> None:
-        done = None
-        try:
-            for record in records:
-                await self._finish(partition, record)
-                done = record.offset + 1
-                self._positions[partition] = done
-                if self._stopping:
-                    break
-        finally:
-            if done is not None:
-                await self._commit(partition, done)
+    def _reap(self) -> None:
+        for partition, task in list(self._work.items()):
+            if task.done():
+                del self._work[partition]
+                if not self._stopping:
+                    task.result()
+        if self._committing is not None and self._committing.done():
+            self._committing.result()
+            self._committing = None
+
+    async def _partition(self, partition: TopicPartition, queue: deque[ConsumerRecord[bytes, bytes]]) -> None:
+        while queue and not self._stopping:
+            record = queue.popleft()
+            await self._finish(partition, record)
+            self._positions[partition] = self._done[partition] = record.offset + 1
+            if len(queue) == QUEUE_LIMIT // 2 and partition in self._consumer.assignment():
+                self._consumer.resume(partition)
 
     async def _finish(self, partition: TopicPartition, record: ConsumerRecord[bytes, bytes]) -> None:
         began, tries, first = monotonic_s(), 0, real_now()
@@ -305,14 +320,20 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         DEAD_LETTERS.labels(partition.topic).inc()
         log.error("dead_letter", topic=partition.topic, offset=record.offset, why=str(error))
 
-    async def _commit(self, partition: TopicPartition, offset: int) -> None:
+    async def _commit(self) -> None:
+        done, self._done = self._done, {}
+        if not done:
+            return
         try:
-            await self._consumer.commit({partition: offset})
+            await self._consumer.commit(done)
         except (CommitFailedError, IllegalStateError) as error:
-            # The partition has moved: its new owner repeats these events, which changes nothing.
-            log.info("commit_refused", topic=partition.topic, partition=partition.partition, why=repr(error))
+            # A partition has moved: its new owner repeats these events, which changes nothing. The others stay due.
+            log.info("commit_refused", why=repr(error))
+            mine = self._consumer.assignment()
+            self._done = {**{partition: at for partition, at in done.items() if partition in mine}, **self._done}
         except KafkaError as error:
-            log.warning("commit_failed", topic=partition.topic, partition=partition.partition, why=repr(error))
+            log.warning("commit_failed", why=repr(error))
+            self._done = {**done, **self._done}
 
     async def _settle(self, partitions: Iterable[TopicPartition], limit_s: float) -> None:
         tasks = [self._work[partition] for partition in partitions if partition in self._work]
@@ -325,10 +346,17 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Finish what is in hand before the partitions go."""
         revoked = list(revoked)
+        for partition in revoked:
+            if queue := self._queues.pop(partition, None):
+                queue.clear()  # whoever gets the partition reads these again
         await self._settle(revoked, limit_s=10.0)
+        if self._committing is not None:
+            await asyncio.wait([self._committing])
+        await self._commit()
         for partition in revoked:
             self._work.pop(partition, None)
             self._positions.pop(partition, None)
+            self._done.pop(partition, None)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Start reading; a paused partition that comes back must not stay paused."""
@@ -354,15 +382,35 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             return "no partitions yet"
         ends = await self._consumer.end_offsets(list(assigned))
         for partition, end in ends.items():
-            at = self._positions.get(partition)
-            if at is None:
-                at = await self._consumer.committed(partition) or 0
-                if not at:
-                    begin = (await self._consumer.beginning_offsets([partition]))[partition]
-                    at = begin
-            if at < end:
+            if (at := await self._reached(partition)) < end:
                 return f"{end - at} events in {partition.topic}[{partition.partition}]"
         return None
+
+    async def _reached(self, partition: TopicPartition) -> int:
+        """Return the offset of the first event that is not finished."""
+        if partition not in self._positions:
+            at = await self._consumer.committed(partition)
+            if at is None:
+                at = (await self._consumer.beginning_offsets([partition]))[partition]
+            self._positions.setdefault(partition, at)  # a worker may have got on meanwhile
+        return self._positions[partition]
+
+    async def caught_up(self, topic: str, limit_s: float = 2.0) -> bool:
+        """Return whether all that stood in this instance's partitions of a topic when asked is finished.
+
+        Waits for it, but not longer than `limit_s` real seconds. False also when the partitions have moved meanwhile.
+        """
+        mine = [partition for partition in self._consumer.assignment() if partition.topic == topic]
+        if not mine:
+            return False
+        try:
+            async with asyncio.timeout(limit_s):
+                for partition, end in (await self._consumer.end_offsets(mine)).items():
+                    while await self._reached(partition) < end:
+                        await asyncio.sleep(0.005)
+        except (TimeoutError, KafkaError):
+            return False
+        return set(mine) <= self._consumer.assignment()
 
 
 def dead_letter(

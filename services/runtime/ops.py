@@ -43,7 +43,7 @@ async def serve(app: web.Application, host: str, port: int) -> tuple[web.AppRunn
     await runner.setup()
     site = web.TCPSite(runner, host, port, reuse_address=True)
     await site.start()
-    sockets = site._server.sockets if site._server else ()  # type: ignore[union-attr,attr-defined]
+    sockets = site._server.sockets if site._server else ()  # type: ignore[attr-defined]
     return runner, next((int(sock.getsockname()[1]) for sock in sockets), port)
 
 

@@ -97,8 +97,8 @@ def mongo_from(provider: str, folder: Path) -> Iterator[Mongo]:
     if provider == "containers":
         with replica_set() as url:
             yield Mongo(url, provider)
-    elif url := os.environ.get("RINGBACK_MONGODB_URL"):
-        yield Mongo(url, "RINGBACK_MONGODB_URL")
+    elif given := os.environ.get("RINGBACK_MONGODB_URL"):
+        yield Mongo(given, "RINGBACK_MONGODB_URL")
     else:
         with LocalMongo(folder / "mongo") as server:
             yield Mongo(server.url, provider)

@@ -103,7 +103,7 @@ async def _rate(servers: str, events: int, work: Any) -> float:
         until = monotonic_s() + DONE_LIMIT_S
         while sum((await reader.end_offsets(parts)).values()) - sum(begin.values()) < events:
             if task.done() and task.exception():
-                raise task.exception()  # type: ignore[misc]
+                raise task.exception()
             if monotonic_s() > until:
                 raise TimeoutError(f"not {events} touches after {DONE_LIMIT_S:.0f} s")
             await asyncio.sleep(0.2)

@@ -112,7 +112,7 @@ def afterwards(call: LoggedCall, twiml_legs: Sequence[DialledLeg], base: str, ac
             {**parties, "CallStatus": "in-progress", "DialCallSid": best.leg_id, "DialCallStatus": best.status,
              "DialCallDuration": str(int(best.talk_s))})  # fmt: skip
     add(call.ended_at, "/webhooks/twilio/call-status",
-        {**parties, "CallStatus": "completed" if call.status not in ("busy", "failed", "no-answer", "canceled") else call.status,
+        {**parties, "CallStatus": call.status if call.status in ("busy", "failed", "no-answer", "canceled") else "completed",
          "CallDuration": str(int(call.duration_s)), "Timestamp": format_datetime(call.ended_at)}, decides=True)  # fmt: skip
     if call.voicemail:
         recording = {
