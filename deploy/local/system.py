@@ -136,7 +136,7 @@ class System:
             "INGEST_HOST": "127.0.0.1",
             "INGEST_PORT": str(self._ports["ingest"]),
             "OPS_PORT": str(self._ports[f"{name}-ops"]),
-            "LOG_LEVEL": "WARNING",
+            "LOG_LEVEL": "INFO",
         }
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RINGBACK_")}
         return {
