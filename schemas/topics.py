@@ -1,6 +1,6 @@
 """The topics as code: names, partitions, retention, clean-up. `ringback topics create | check` applies and checks it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 DAY_MS = 86_400_000
