@@ -1,0 +1,181 @@
+"""What the official SDK raises and answers, and what it says about a text: sent, surely not sent, refused, or in doubt."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import aiohttp
+import pytest
+from aiohttp import web
+from twilio.base.exceptions import TwilioException, TwilioRestException, TwilioServiceException
+
+from deploy.sandbox import Sandbox, SandboxSettings
+from deploy.sandbox.faults import FaultSpec
+from services.notifier.adapters.twilio import ERRORS, TwilioProvider, outcome_of
+from services.notifier.domain.codes import CODES, meaning_of_error
+from services.notifier.domain.facts import Answer, LeftInDoubt, NotSent, ProviderAccepted, Refused
+from services.notifier.errors import ProviderAway
+from services.runtime.clock import monotonic_s
+from tests.unit.notifier.build import TEXT
+
+CALLBACK = "https://hooks.example.com/webhooks/twilio/message-status?touch=t"
+
+
+def vendor_errors(root: type[BaseException]) -> Iterator[type[BaseException]]:
+    yield root
+    for kind in root.__subclasses__():
+        if kind.__module__.split(".")[0] in ("aiohttp", "twilio"):
+            yield from vendor_errors(kind)
+
+
+def test_every_error_of_both_vendors_is_in_the_table_by_name() -> None:
+    known = {kind for kind, _ in ERRORS}
+    vendors = {*vendor_errors(aiohttp.ClientError), *vendor_errors(TwilioException)}
+    assert vendors - known == set(), "a new error: is anything of the request at the provider when it is raised?"
+
+
+def test_table_has_the_most_specific_first() -> None:
+    for at, (kind, _) in enumerate(ERRORS):
+        assert not any(issubclass(later, kind) for later, _ in ERRORS[at + 1 :]), kind
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _ in ERRORS], ids=lambda kind: kind.__name__)
+def test_only_errors_before_the_request_are_known_unsent(kind: type[BaseException]) -> None:
+    said = dict(ERRORS)[kind]
+    before = (
+        aiohttp.ClientConnectorError, aiohttp.ClientSSLError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL,
+        aiohttp.NonHttpUrlClientError, aiohttp.ServerFingerprintMismatch,
+    )  # fmt: skip
+    redirected = issubclass(kind, aiohttp.RedirectClientError)
+    assert (said == "unsent") == ((issubclass(kind, before) and not redirected) or kind.__name__ == "_TooLate")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        (429, 20429, NotSent("provider_busy", 20429)),
+        (429, None, NotSent("provider_busy", None)),
+        (400, 21211, Refused("bad_number", 21211)),
+        (400, 21614, Refused("bad_number", 21614)),
+        (400, 21610, Refused("opted_out", 21610)),
+        (400, 21606, NotSent("configuration", 21606, configuration=True)),
+        (401, 20003, NotSent("configuration", 20003, configuration=True)),
+        (403, 99999, NotSent("configuration", 99999, configuration=True)),
+        (400, 99999, Refused("refused", 99999)),
+        (500, 20500, LeftInDoubt("answered 500")),
+        (503, None, LeftInDoubt("answered 503")),
+        (302, None, LeftInDoubt("answered 302")),
+    ],
+)
+def test_answered_error_means_what_its_status_and_code_say(status: int, code: int | None, said: Answer) -> None:
+    assert meaning_of_error(status, code) == said
+    assert outcome_of(TwilioRestException(status, "/", code=code)) == said
+    assert outcome_of(TwilioServiceException("type", "title", status, code)) == said
+
+
+def test_codes_are_twilios_and_each_has_a_meaning() -> None:
+    assert {21211, 21614, 21610, 21408, 21606, 21608, 20003, 20429, 30034} <= set(CODES)
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox(SandboxSettings(webhook_base="http://127.0.0.1:9")) as found:
+        yield found
+
+
+@pytest.fixture
+async def provider(sandbox: Sandbox) -> AsyncIterator[TwilioProvider]:
+    found = TwilioProvider(sandbox.settings.account_sid, sandbox.settings.auth_token, sandbox.url, timeout_s=1.0)
+    await found.start()
+    yield found
+    await found.stop()
+
+
+async def send(provider: TwilioProvider, to: str = TEXT.to, in_s: float = 10) -> Answer:
+    text = replace(TEXT, to=to)
+    return await provider.send(text, callback_url=CALLBACK, validity_s=60, write_before_s=monotonic_s() + in_s)
+
+
+async def test_text_arrives_as_it_was_given_and_is_listed(sandbox: Sandbox, provider: TwilioProvider) -> None:
+    answer = await send(provider)
+    assert isinstance(answer, ProviderAccepted)
+    (message,) = sandbox.store.messages.values()
+    assert (message.sid, message.to, message.from_, message.body) == (answer.sid, TEXT.to, TEXT.from_number, TEXT.body)
+    assert (message.status_callback, message.validity_s) == (CALLBACK, 60)
+    (listed,) = await provider.listed(TEXT.to, TEXT.from_number)
+    assert (listed.sid, listed.body) == (answer.sid, TEXT.body)
+    assert await provider.listed(TEXT.to, "+12125559999") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "taken"),
+    [("429", NotSent, 0), ("5xx", LeftInDoubt, 0), ("lost", LeftInDoubt, 1), ("hang", LeftInDoubt, 0), ("slow", LeftInDoubt, 1)],
+)  # fmt: skip
+async def test_fault_is_told_apart_and_never_retried_by_the_client(
+    sandbox: Sandbox, provider: TwilioProvider, kind: str, said: type[Answer], taken: int
+) -> None:
+    sandbox.faults.add(FaultSpec.model_validate({"kind": kind, "next": 1, "delay_ms": 3000}))
+    began = monotonic_s()
+    assert isinstance(await send(provider), said)
+    assert monotonic_s() - began < 5, "its own time-out, not the SDK's none"
+    assert len(sandbox.store.messages) == taken
+    assert isinstance(await send(provider), ProviderAccepted)
+    assert len(sandbox.store.messages) == taken + 1
+
+
+async def test_request_whose_time_is_over_is_not_written(sandbox: Sandbox, provider: TwilioProvider) -> None:
+    assert await send(provider, in_s=-0.001) == NotSent("TooLate")
+    assert len(sandbox.store.messages) == 0
+
+
+async def test_wrong_credentials_are_a_matter_of_configuration(sandbox: Sandbox) -> None:
+    provider = TwilioProvider(sandbox.settings.account_sid, "another", sandbox.url)
+    await provider.start()
+    answer = await send(provider)
+    await provider.stop()
+    assert isinstance(answer, NotSent)
+    assert answer.configuration
+
+
+async def test_no_listener_is_known_unsent_and_its_list_is_away() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        provider = TwilioProvider("AC" + "0" * 32, "t", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        await provider.start()
+        assert await send(provider) == NotSent("ClientConnectorError")
+        with pytest.raises(ProviderAway):
+            await provider.listed(TEXT.to, TEXT.from_number)
+        await provider.stop()
+
+
+@pytest.mark.parametrize("answer", ["not json", "{}", ""])
+async def test_answer_that_makes_no_sense_is_in_doubt(answer: str) -> None:
+    async def nonsense(_: web.Request) -> web.Response:
+        return web.Response(status=201, text=answer)
+
+    app = web.Application()
+    app.router.add_post("/{tail:.*}", nonsense)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    provider = TwilioProvider("AC" + "0" * 32, "t", f"http://127.0.0.1:{runner.addresses[0][1]}")
+    await provider.start()
+    assert isinstance(await send(provider), LeftInDoubt)
+    await provider.stop()
+    await runner.cleanup()
+
+
+async def test_environment_cannot_lead_texts_elsewhere(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWILIO_REGION", "au1")
+    monkeypatch.setenv("TWILIO_EDGE", "sydney")
+    provider = TwilioProvider(sandbox.settings.account_sid, sandbox.settings.auth_token, sandbox.url)
+    await provider.start()
+    assert isinstance(await send(provider), ProviderAccepted)
+    await provider.stop()
+
+
+async def test_many_at_once_share_the_session(sandbox: Sandbox, provider: TwilioProvider) -> None:
+    answers = await asyncio.gather(*(send(provider, f"+1720555{n:04}") for n in range(50)))
+    assert all(isinstance(answer, ProviderAccepted) for answer in answers)
+    assert len({answer.sid for answer in answers if isinstance(answer, ProviderAccepted)}) == 50

@@ -1,0 +1,140 @@
+"""The tail of `replies` on a real broker: it knows the last hour, and knows when it does not know."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from schemas.envelope import Event, encode
+from schemas.ids import partition_key
+from schemas.inbound import ReplyReceived
+from services.notifier.adapters.tail import FRESH_S, KafkaTail
+from services.runtime.clock import SystemClock, real_now
+from services.runtime.health import Health
+from services.runtime.topics_admin import create_topics
+from tests.infra.polling import eventually
+from tests.infra.providers import Kafka
+
+
+@asynccontextmanager
+async def running(kafka: Kafka, health: Health | None = None) -> AsyncIterator[KafkaTail]:
+    tail = KafkaTail(kafka.bootstrap_servers, SystemClock(), health or Health())
+    await tail.start()
+    task = asyncio.create_task(tail.run())
+    try:
+        yield tail
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await tail.stop()
+
+
+@pytest.fixture
+async def producer(kafka: Kafka) -> AsyncIterator[AIOKafkaProducer]:
+    await create_topics(kafka.bootstrap_servers, replication=1)
+    found = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, acks="all")
+    await found.start()
+    yield found
+    await found.stop()
+
+
+async def reply(
+    producer: AIOKafkaProducer, number: str, ago: timedelta = timedelta(0), value: bytes | None = None
+) -> str:
+    sid, at = f"SM{uuid4().hex}", real_now() - ago
+    data = ReplyReceived(message_id=sid, caller=number, to="+12125550100", body="hi", received_at=at)
+    wire = encode(Event(f"twilio:{sid}:received", data, "test", at, partition_key("tail", number), "tail"))
+    await producer.send_and_wait(
+        wire.topic, value or wire.value, key=wire.key, headers=wire.headers, timestamp_ms=int(at.timestamp() * 1000)
+    )
+    return f"twilio:{sid}:received"
+
+
+def number() -> str:
+    return f"+1720{uuid4().int % 8_000_000 + 2_000_000}"
+
+
+async def test_replies_of_the_last_hour_are_known_and_older_ones_count_no_more(
+    kafka: Kafka, producer: AIOKafkaProducer
+) -> None:
+    caller = number()
+    await reply(producer, caller, timedelta(hours=2))
+    recent = await reply(producer, caller, timedelta(minutes=50))
+    async with running(kafka) as tail:
+        await eventually(lambda: tail.of(f"tail:{caller}").complete)
+        assert tail.of(f"tail:{caller}").replies == {recent}
+        assert tail.of(f"tail:{number()}").replies == frozenset()
+
+
+async def test_reply_is_known_at_the_latest_when_the_tail_says_that_it_is_complete_as_of_after_it(
+    kafka: Kafka, producer: AIOKafkaProducer
+) -> None:
+    async with running(kafka) as tail:
+        await eventually(lambda: tail.of("x").complete)
+        for _ in range(20):
+            caller = number()
+            name = await reply(producer, caller)
+            acknowledged = tail._complete_s
+            await eventually(partial(_later, tail, acknowledged))
+            await eventually(partial(_knows, tail, caller, name), timeout_s=FRESH_S)
+
+
+def _later(tail: KafkaTail, than: float | None) -> bool:
+    return tail._complete_s != than
+
+
+def _knows(tail: KafkaTail, caller: str, name: str) -> bool:
+    return name in tail.of(f"tail:{caller}").replies
+
+
+async def test_reply_that_cannot_be_decoded_counts_all_the_same(kafka: Kafka, producer: AIOKafkaProducer) -> None:
+    caller = number()
+    async with running(kafka) as tail:
+        name = await reply(producer, caller, value=b"not json")
+        await eventually(lambda: tail.of(f"tail:{caller}").replies == {name})
+
+
+async def test_tail_that_stops_reading_is_incomplete_within_a_second_and_says_so(
+    kafka: Kafka, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    health = Health()
+    async with running(kafka, health) as tail:
+        await eventually(lambda: tail.of("x").complete)
+        assert "tail" not in health.not_ready
+        getmany, stuck = tail._consumer.getmany, asyncio.Event()
+
+        async def stands_still(**_: Any) -> dict[Any, Any]:
+            await stuck.wait()
+            return {}
+
+        monkeypatch.setattr(tail._consumer, "getmany", stands_still)
+        await asyncio.sleep(0.3)  # the read under way when it was replaced ends by then
+        caller = number()
+        name = await reply(producer, caller)
+        await eventually(lambda: not tail.of(f"tail:{caller}").complete, timeout_s=3)
+        await eventually(lambda: "tail" in health.not_ready, timeout_s=6)
+        monkeypatch.setattr(tail._consumer, "getmany", getmany)
+        stuck.set()
+        await eventually(lambda: tail.of(f"tail:{caller}").complete)
+        assert tail.of(f"tail:{caller}").replies == {name}
+        await eventually(lambda: "tail" not in health.not_ready)
+
+
+async def test_broker_that_cannot_be_asked_leaves_the_tail_incomplete(
+    kafka: Kafka, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(kafka) as tail:
+        await eventually(lambda: tail.of("x").complete)
+
+        async def never(_: Any) -> dict[Any, int]:
+            await asyncio.Event().wait()
+            return {}
+
+        monkeypatch.setattr(tail._consumer, "end_offsets", never)
+        await eventually(lambda: not tail.of("x").complete, timeout_s=3)
