@@ -1,0 +1,40 @@
+"""`python -m services.leads`."""
+
+from functools import partial
+
+from schemas.calls import CallFact
+from schemas.inbound import ReplyReceived
+from schemas.touches import TouchResult
+from services.leads.adapters.mongo import Mongo
+from services.leads.assigning import Assigning
+from services.leads.connections import Connections
+from services.leads.loops import Settler, Sweeper, busy_with
+from services.leads.settings import LeadsSettings
+from services.leads.shell import Shell
+from services.policy.directory import load_directory
+from services.runtime import service
+from services.runtime.health import Health
+from services.runtime.kafka import ConsumerLoop, KafkaProducer
+
+TOPICS = (CallFact.TOPIC, ReplyReceived.TOPIC, TouchResult.TOPIC)
+
+
+async def lead(settings: LeadsSettings) -> int:
+    """Run leads until it is told to stop; return its exit code."""
+    servers, health, clock = settings.kafka_bootstrap_servers, Health(), settings.make_clock()
+    key, directory = settings.number_key.get_secret_value(), load_directory(settings.directory)
+    store = Mongo(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
+    producer = KafkaProducer(servers, f"leads-{settings.instance}")
+    shell = Shell(store, producer, directory, clock, key)
+    loop = ConsumerLoop(
+        TOPICS, settings.group("leads"), servers, shell.handle, producer, health, instance=settings.instance
+    )
+    settler = Settler(store, shell, clock, health, partial(loop.caught_up, CallFact.TOPIC))
+    health.idle_checks.append(partial(busy_with, store))
+    connections = Connections(store, Assigning(store, directory), producer, key)
+    parts: list[service.Part] = [connections, loop, settler, Sweeper(store, shell, clock, health)]
+    return await service.run("leads", settings, health, parts)
+
+
+if __name__ == "__main__":
+    service.main(lead(LeadsSettings.load_or_exit()))

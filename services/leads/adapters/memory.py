@@ -1,0 +1,230 @@
+"""The store in memory, for unit tests: documents go through BSON, so that times and types come back as MongoDB's do."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import bson
+from bson.codec_options import CodecOptions
+
+from services.leads.adapters.documents import entry_document, from_document, to_document
+from services.leads.domain.messages import Message
+from services.leads.domain.model import Call, Lead, Officer, Task
+from services.leads.errors import StoreAway
+from services.policy.suppression import KEY_CHECK_ID
+
+_AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
+Documents = dict[str, dict[str, Any]]
+
+
+def _kept(document: dict[str, Any]) -> dict[str, Any]:
+    return bson.decode(bson.encode(document), _AWARE)
+
+
+class Memory:
+    """Keeps the promises of `Store` in one process; `fail` makes the next asks find the store away."""
+
+    def __init__(self) -> None:
+        self.calls: Documents = {}
+        self.leads: Documents = {}
+        self.officers_: Documents = {}
+        self.messages: Documents = {}
+        self.task_log: Documents = {}
+        self.suppressions: Documents = {}
+        self.fail = 0
+        self.asked: list[str] = []
+
+    async def _ask(self, what: str) -> None:
+        await asyncio.sleep(0)  # as with the real one, others run while we wait
+        self.asked.append(what)
+        if self.fail:
+            self.fail -= 1
+            raise StoreAway("the fake was told to be away")
+
+    async def find_call(self, key: str) -> Call | None:
+        """Return a call."""
+        await self._ask("find_call")
+        found = self.calls.get(key)
+        return from_document(Call, found) if found else None
+
+    async def insert_call(self, call: Call) -> bool:
+        """Store a new call."""
+        await self._ask("insert_call")
+        if call.key in self.calls:
+            return False
+        self.calls[call.key] = _kept(to_document(call))
+        return True
+
+    async def save_call(self, before: Call, after: Call) -> Call | None:
+        """Store a changed call."""
+        await self._ask("save_call")
+        stored = self.calls.get(before.key)
+        if stored is None or stored["rev"] != before.rev:
+            return None
+        after = replace(after, rev=before.rev + 1, applied=stored["applied"])
+        self.calls[before.key] = _kept(to_document(after))
+        return after
+
+    async def claim_call(self, now: datetime, lease_until: datetime) -> Call | None:
+        """Claim a due call."""
+        await self._ask("claim_call")
+        due = [call for call in self.calls.values() if "settle_at" in call and call["settle_at"] <= now]
+        if not due:
+            return None
+        call = min(due, key=lambda one: one["settle_at"])
+        self.calls[call["_id"]] = call = _kept({**call, "settle_at": lease_until, "rev": call["rev"] + 1})
+        return from_document(Call, call)
+
+    async def finish_call(self, key: str, *, applied: bool) -> None:
+        """Finish a call."""
+        await self._ask("finish_call")
+        call = self.calls[key]
+        call.pop("settle_at", None)
+        call["applied"] = call["applied"] or applied
+        call["rev"] += 1
+
+    async def calls_settling(self) -> int:
+        """Count calls that settle."""
+        await self._ask("calls_settling")
+        return sum("settle_at" in call for call in self.calls.values())
+
+    async def call_due(self, now: datetime) -> bool:
+        """Say whether a call is due."""
+        await self._ask("call_due")
+        return any("settle_at" in call and call["settle_at"] <= now for call in self.calls.values())
+
+    async def find_lead(self, lender_id: str, caller: str) -> Lead | None:
+        """Return a caller's lead."""
+        await self._ask("find_lead")
+        return self._lead(lender_id, caller)
+
+    def _lead(self, lender_id: str, caller: str) -> Lead | None:
+        for lead in self.leads.values():
+            if (lead["lender_id"], lead["caller"]) == (lender_id, caller):
+                return from_document(Lead, lead)
+        return None
+
+    async def insert_lead(self, lead: Lead, now: datetime) -> bool:
+        """Store a new lead."""
+        await self._ask("insert_lead")
+        if lead.lead_id in self.leads or self._lead(lead.lender_id, lead.caller):
+            return False
+        since = now if lead.outbox else None
+        self.leads[lead.lead_id] = _kept(to_document(replace(lead, outbox_since=since)))
+        return True
+
+    async def save_lead(self, before: Lead, after: Lead, now: datetime) -> Lead | None:
+        """Store a changed lead."""
+        await self._ask("save_lead")
+        stored = self.leads.get(before.lead_id)
+        if stored is None or stored["rev"] != before.rev:
+            return None
+        new = [entry_document(entry) for entry in after.outbox if entry.seq > before.lead_seq]
+        document = to_document(replace(after, rev=before.rev + 1, outbox=(), outbox_since=None))
+        document["outbox"] = [*stored["outbox"], *new]
+        since = stored.get("outbox_since") or (now if new else None)
+        if since is not None:
+            document["outbox_since"] = since
+        self.leads[before.lead_id] = _kept(document)
+        return from_document(Lead, self.leads[before.lead_id])
+
+    async def pull_outbox(self, lead_id: str, upto_seq: int) -> None:
+        """Take entries out of an outbox."""
+        await self._ask("pull_outbox")
+        lead = self.leads[lead_id]
+        lead["outbox"] = [entry for entry in lead["outbox"] if entry["seq"] > upto_seq]
+        if not lead["outbox"]:
+            lead.pop("outbox_since", None)
+
+    async def leads_to_emit(self, since: datetime, limit: int) -> list[Lead]:
+        """Return leads with an old outbox."""
+        await self._ask("leads_to_emit")
+        found = [lead for lead in self.leads.values() if "outbox_since" in lead and lead["outbox_since"] <= since]
+        found.sort(key=lambda lead: lead["outbox_since"])
+        return [from_document(Lead, lead) for lead in found[:limit]]
+
+    async def outboxes_pending(self) -> int:
+        """Count leads with an outbox."""
+        await self._ask("outboxes_pending")
+        return sum("outbox_since" in lead for lead in self.leads.values())
+
+    async def officers(self, ids: Sequence[str]) -> dict[str, Officer]:
+        """Return officers."""
+        await self._ask("officers")
+        return {i: from_document(Officer, self.officers_[i]) for i in ids if i in self.officers_}
+
+    async def save_officer(self, before: Officer, after: Officer) -> bool:
+        """Store a changed officer."""
+        await self._ask("save_officer")
+        stored = self.officers_.get(before.officer_id)
+        if stored is None or stored["rev"] != before.rev:
+            return False
+        self.officers_[before.officer_id] = _kept(to_document(replace(after, rev=before.rev + 1)))
+        return True
+
+    async def add_officers(self, officers: Sequence[Officer]) -> None:
+        """Store officers that are not there."""
+        await self._ask("add_officers")
+        for officer in officers:
+            self.officers_.setdefault(officer.officer_id, _kept(to_document(officer)))
+
+    async def put_message(self, message: Message) -> bool:
+        """Store a message."""
+        await self._ask("put_message")
+        if message["_id"] in self.messages:
+            return False
+        self.messages[message["_id"]] = _kept(message)
+        return True
+
+    async def messages_in(self, lender_id: str, caller: str, limit: int) -> list[Message]:
+        """Return a caller's own texts."""
+        await self._ask("messages_in")
+        found = [
+            one
+            for one in self.messages.values()
+            if (one["lender_id"], one["caller"], one["direction"]) == (lender_id, caller, "in")
+        ]
+        return sorted(found, key=lambda one: one["at"])[-limit:]
+
+    async def mark_delivered(self, touch_id: str, at: datetime) -> None:
+        """Note a delivery."""
+        await self._ask("mark_delivered")
+        if message := self.messages.get(f"{touch_id}:sent"):
+            message["delivered_at"] = at
+
+    async def log_task(self, lead: Lead, task: Task) -> None:
+        """Store a closed task."""
+        await self._ask("log_task")
+        whose = {"lead_id": lead.lead_id, "lender_id": lead.lender_id, "owner_id": lead.owner_id}
+        self.task_log.setdefault(task.task_id, _kept({**to_document(task), **whose}))
+
+    async def suppress(self, suppression_id: str, lender_id: str, at: datetime, why: str, event_id: str) -> None:
+        """Store an opt-out."""
+        await self._ask("suppress")
+        self._say(suppression_id, lender_id, at, why, event_id, active=True)
+
+    async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> None:
+        """Take an opt-out back."""
+        await self._ask("unsuppress")
+        if suppression_id in self.suppressions:
+            self._say(suppression_id, lender_id, at, "start", event_id, active=False)
+
+    def _say(self, number: str, lender_id: str, at: datetime, why: str, event_id: str, *, active: bool) -> None:
+        word = {"at": at, "active": active, "why": why, "event_id": event_id}
+        history = self.suppressions.get(number, {}).get("history", [])
+        if word not in history:
+            history = [*history, word]
+        self.suppressions[number] = _kept({"_id": number, "lender_id": lender_id, **word, "history": history})
+
+    async def is_suppressed(self, suppression_id: str) -> bool:
+        """Say whether a number is opted out."""
+        await self._ask("is_suppressed")
+        return bool(self.suppressions.get(suppression_id, {}).get("active", False))
+
+    async def check_key(self, key_check: str) -> bool:
+        """Check the key."""
+        await self._ask("check_key")
+        stored = self.suppressions.setdefault(KEY_CHECK_ID, {"_id": KEY_CHECK_ID, "check": key_check})
+        return bool(stored["check"] == key_check)

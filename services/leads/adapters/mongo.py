@@ -1,0 +1,280 @@
+"""Every use of MongoDB by leads: majority and journaled writes, majority reads, every write conditional (`store`)."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import bson.errors
+import pymongo.errors as driver
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import ASCENDING, ReturnDocument
+
+from schemas.card import COLLECTION, OFFICERS, SUPPRESSIONS, Document
+from services.leads.adapters.documents import difference, entry_document, from_document, to_document
+from services.leads.domain.messages import Message
+from services.leads.domain.model import Call, Lead, Officer, Task
+from services.leads.errors import StoreAway, StoreRefused
+from services.policy.suppression import KEY_CHECK_ID
+
+TIMEOUT_MS = 5_000
+
+ERRORS: Final[Mapping[type[Exception], type[StoreAway | StoreRefused]]] = {
+    driver.PyMongoError: StoreAway,
+    driver.ConnectionFailure: StoreAway,
+    driver.OperationFailure: StoreAway,  # but see REFUSED
+    driver.WriteError: StoreRefused,
+    driver.DuplicateKeyError: StoreAway,  # inserts expect it; from an upsert it means that two met: once more
+    driver.BulkWriteError: StoreAway,
+    driver.ClientBulkWriteException: StoreAway,
+    driver.InvalidOperation: StoreAway,  # the client is closed: we are stopping, nothing is wrong with the event
+    driver.ProtocolError: StoreAway,
+    driver.ConfigurationError: StoreRefused,
+    driver.CollectionInvalid: StoreRefused,
+    driver.InvalidName: StoreRefused,
+    driver.EncryptionError: StoreRefused,
+    bson.errors.BSONError: StoreRefused,
+}
+"""Our kind of each of the driver's errors; the most specific class wins."""
+
+REFUSED: Final = frozenset({2, 9, 14, 28, 40, 52, 121, 10334, 17280, 17419, 17420})
+"""Server codes that say the command or document itself is wrong (bad value, failed to parse, type mismatch, path not
+viable, conflicting or dollar-prefixed fields, validation, too large); everything else may pass."""
+
+Collection = Any
+"""Motor has no types; its collections stay inside this file."""
+
+
+def translated(error: Exception) -> StoreAway | StoreRefused:
+    """Return our error for one of the driver's."""
+    kind = next(ERRORS[model] for model in type(error).__mro__ if model in ERRORS)
+    if isinstance(error, driver.OperationFailure) and error.code in REFUSED:
+        kind = StoreRefused
+    return kind(f"MongoDB: {type(error).__name__}: {str(error)[:300]}")
+
+
+@asynccontextmanager
+async def _asking() -> AsyncIterator[None]:
+    try:
+        yield
+    except (driver.PyMongoError, bson.errors.BSONError) as error:
+        raise translated(error) from error
+
+
+class Mongo:
+    """The real store.
+
+    Args:
+        url: of a replica set; a standalone cannot acknowledge by majority.
+        database: its name.
+    """
+
+    def __init__(self, url: str, database: str) -> None:
+        self._client: Any = AsyncIOMotorClient(
+            url, tz_aware=True, tzinfo=UTC, appname="ringback-leads", w="majority", journal=True,
+            readConcernLevel="majority", serverSelectionTimeoutMS=TIMEOUT_MS, connectTimeoutMS=TIMEOUT_MS,
+            socketTimeoutMS=2 * TIMEOUT_MS, maxPoolSize=50,
+        )  # fmt: skip
+        db = self._client[database]
+        self._calls: Collection = db["calls"]
+        self._leads: Collection = db[COLLECTION]
+        self._messages: Collection = db["messages"]
+        self._task_log: Collection = db["task_log"]
+        self._officers: Collection = db[OFFICERS]
+        self._suppressions: Collection = db[SUPPRESSIONS]
+
+    async def start(self) -> None:
+        """Make the indexes; those that are there stay."""
+        up = ASCENDING
+        async with _asking():
+            calls, leads = self._calls.create_index, self._leads.create_index
+            await calls([("lender_id", up), ("caller", up), ("started_at", up)])
+            await calls([("branch_id", up), ("started_at", up)])
+            await calls([("settle_at", up)], partialFilterExpression={"settle_at": {"$exists": True}})
+            await leads([("lender_id", up), ("caller", up)], unique=True)
+            await leads([("outbox_since", up)], partialFilterExpression={"outbox_since": {"$exists": True}})
+            await leads([("branch_id", up), ("task.state", up), ("task.due_at", up)])
+            await leads([("owner_id", up), ("task.state", up)])
+            await self._messages.create_index([("lender_id", up), ("caller", up), ("at", up)])
+            await self._task_log.create_index([("lead_id", up), ("closed_at", up)])
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    async def ping(self) -> None:
+        """Ask whether MongoDB is there."""
+        async with _asking():
+            await self._client.admin.command("ping")
+
+    async def find_call(self, key: str) -> Call | None:
+        """Return a call."""
+        async with _asking():
+            found = await self._calls.find_one({"_id": key})
+        return from_document(Call, found) if found else None
+
+    async def insert_call(self, call: Call) -> bool:
+        """Store a new call."""
+        return await self._insert(self._calls, to_document(call))
+
+    async def save_call(self, before: Call, after: Call) -> Call | None:
+        """Store a changed call."""
+        change = difference(to_document(before), to_document(after), leave=frozenset({"_id", "rev", "applied"}))
+        if not await self._update(self._calls, before.key, before.rev, change):
+            return None
+        return replace(after, rev=before.rev + 1, applied=before.applied)
+
+    async def claim_call(self, now: datetime, lease_until: datetime) -> Call | None:
+        """Claim the call that is due longest."""
+        async with _asking():
+            found = await self._calls.find_one_and_update(
+                {"settle_at": {"$lte": now}}, {"$set": {"settle_at": lease_until}, "$inc": {"rev": 1}},
+                sort=[("settle_at", ASCENDING)], return_document=ReturnDocument.AFTER,
+            )  # fmt: skip
+        return from_document(Call, found) if found else None
+
+    async def finish_call(self, key: str, *, applied: bool) -> None:
+        """Finish a call."""
+        change: Document = {"$unset": {"settle_at": ""}, "$inc": {"rev": 1}}
+        if applied:
+            change["$set"] = {"applied": True}
+        async with _asking():
+            await self._calls.update_one({"_id": key}, change)
+
+    async def calls_settling(self) -> int:
+        """Count calls that settle."""
+        async with _asking():
+            return int(await self._calls.count_documents({"settle_at": {"$exists": True}}))
+
+    async def call_due(self, now: datetime) -> bool:
+        """Say whether a call is due."""
+        async with _asking():
+            return await self._calls.find_one({"settle_at": {"$lte": now}}, {"_id": 1}) is not None
+
+    async def find_lead(self, lender_id: str, caller: str) -> Lead | None:
+        """Return a caller's lead."""
+        async with _asking():
+            found = await self._leads.find_one({"lender_id": lender_id, "caller": caller})
+        return from_document(Lead, found) if found else None
+
+    async def insert_lead(self, lead: Lead, now: datetime) -> bool:
+        """Store a new lead."""
+        return await self._insert(self._leads, to_document(replace(lead, outbox_since=now if lead.outbox else None)))
+
+    async def save_lead(self, before: Lead, after: Lead, now: datetime) -> Lead | None:
+        """Store a changed lead."""
+        change = difference(to_document(before), to_document(after),
+                            leave=frozenset({"_id", "rev", "outbox", "outbox_since"}))  # fmt: skip
+        if new := [entry_document(entry) for entry in after.outbox if entry.seq > before.lead_seq]:
+            change["$push"] = {"outbox": {"$each": new}}
+            change["$min"] = {"outbox_since": now}  # the oldest entry's stays; where there is none it is set
+        async with _asking():
+            found = await self._leads.find_one_and_update(
+                {"_id": before.lead_id, "rev": before.rev}, {**change, "$inc": {"rev": 1}},
+                return_document=ReturnDocument.AFTER,
+            )  # fmt: skip
+        return from_document(Lead, found) if found else None
+
+    async def pull_outbox(self, lead_id: str, upto_seq: int) -> None:
+        """Take entries out of an outbox."""
+        left = {"$filter": {"input": "$outbox", "cond": {"$gt": ["$$this.seq", upto_seq]}}}
+        since = {"$cond": [{"$eq": [{"$size": "$outbox"}, 0]}, "$$REMOVE", "$outbox_since"]}
+        async with _asking():
+            await self._leads.update_one(
+                {"_id": lead_id}, [{"$set": {"outbox": left}}, {"$set": {"outbox_since": since}}]
+            )
+
+    async def leads_to_emit(self, since: datetime, limit: int) -> list[Lead]:
+        """Return leads with an old outbox."""
+        async with _asking():
+            cursor = self._leads.find({"outbox_since": {"$lte": since}}).sort("outbox_since", ASCENDING)
+            return [from_document(Lead, found) for found in await cursor.limit(limit).to_list(limit)]
+
+    async def outboxes_pending(self) -> int:
+        """Count leads with an outbox."""
+        async with _asking():
+            return int(await self._leads.count_documents({"outbox_since": {"$exists": True}}))
+
+    async def officers(self, ids: Sequence[str]) -> dict[str, Officer]:
+        """Return officers."""
+        async with _asking():
+            found = await self._officers.find({"_id": {"$in": list(ids)}}).to_list(None)
+        return {one["_id"]: from_document(Officer, one) for one in found}
+
+    async def save_officer(self, before: Officer, after: Officer) -> bool:
+        """Store a changed officer."""
+        change = difference(to_document(before), to_document(after), leave=frozenset({"_id", "rev"}))
+        return await self._update(self._officers, before.officer_id, before.rev, change)
+
+    async def add_officers(self, officers: Sequence[Officer]) -> None:
+        """Store officers that are not there."""
+        for officer in officers:
+            await self._insert(self._officers, to_document(officer))
+
+    async def put_message(self, message: Message) -> bool:
+        """Store a message."""
+        return await self._insert(self._messages, message)
+
+    async def messages_in(self, lender_id: str, caller: str, limit: int) -> list[Message]:
+        """Return a caller's own texts."""
+        query = {"lender_id": lender_id, "caller": caller, "direction": "in"}
+        async with _asking():
+            found = await self._messages.find(query).sort("at", -1).limit(limit).to_list(limit)
+        return list(reversed(found))
+
+    async def mark_delivered(self, touch_id: str, at: datetime) -> None:
+        """Note a delivery."""
+        async with _asking():
+            await self._messages.update_one({"_id": f"{touch_id}:sent"}, {"$set": {"delivered_at": at}})
+
+    async def log_task(self, lead: Lead, task: Task) -> None:
+        """Store a closed task."""
+        whose = {"lead_id": lead.lead_id, "lender_id": lead.lender_id, "owner_id": lead.owner_id}
+        await self._insert(self._task_log, {**to_document(task), **whose})
+
+    async def suppress(self, suppression_id: str, lender_id: str, at: datetime, why: str, event_id: str) -> None:
+        """Store an opt-out."""
+        word = {"at": at, "active": True, "why": why, "event_id": event_id}
+        async with _asking():
+            await self._suppressions.update_one(
+                {"_id": suppression_id},
+                {"$set": {"lender_id": lender_id, **word}, "$addToSet": {"history": word}},
+                upsert=True,
+            )
+
+    async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> None:
+        """Take an opt-out back."""
+        word = {"at": at, "active": False, "why": "start", "event_id": event_id}
+        async with _asking():
+            await self._suppressions.update_one(
+                {"_id": suppression_id}, {"$set": {"lender_id": lender_id, **word}, "$addToSet": {"history": word}}
+            )
+
+    async def is_suppressed(self, suppression_id: str) -> bool:
+        """Say whether a number is opted out."""
+        async with _asking():
+            found = await self._suppressions.find_one({"_id": suppression_id})
+        return found is not None and bool(found["active"])
+
+    async def check_key(self, key_check: str) -> bool:
+        """Check the key; leads and the notifier may both be the first to store it."""
+        async with _asking():
+            found = await self._suppressions.find_one_and_update(
+                {"_id": KEY_CHECK_ID}, {"$setOnInsert": {"check": key_check}}, upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )  # fmt: skip
+        return bool(found["check"] == key_check)
+
+    async def _insert(self, collection: Collection, document: Mapping[str, Any]) -> bool:
+        async with _asking():
+            try:
+                await collection.insert_one(dict(document))
+            except driver.DuplicateKeyError:
+                return False
+        return True
+
+    async def _update(self, collection: Collection, key: str, rev: int, change: Document) -> bool:
+        async with _asking():
+            done = await collection.update_one({"_id": key, "rev": rev}, {**change, "$inc": {"rev": 1}})
+        return bool(done.matched_count)

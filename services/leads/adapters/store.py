@@ -1,0 +1,95 @@
+"""What leads asks of its store: `mongo.Mongo` keeps it for real, `memory.Memory` for tests, both under one contract.
+
+Every change is conditional: it names the `rev` it was decided on and says False (or None) when that is no longer the
+stored one. Then nothing has happened, and whoever asked reads again and decides again.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from services.leads.domain.messages import Message
+from services.leads.domain.model import Call, Lead, Officer, Task
+
+
+class Store(Protocol):
+    """Documents that survive; an acknowledged write is on a majority, journaled, and reads see only such writes.
+
+    Every method raises StoreAway (transient) or StoreRefused (permanent), and nothing of the driver's own.
+    """
+
+    async def find_call(self, key: str) -> Call | None:
+        """Return a call."""
+
+    async def insert_call(self, call: Call) -> bool:
+        """Store a new call; False when there is one of that key."""
+
+    async def save_call(self, before: Call, after: Call) -> Call | None:
+        """Store a changed call, `rev` raised; None when `before` is not what is stored. Leaves `applied` alone."""
+
+    async def claim_call(self, now: datetime, lease_until: datetime) -> Call | None:
+        """Return a call whose `settle_at` has come, after moving that to `lease_until`: two callers get two calls."""
+
+    async def finish_call(self, key: str, *, applied: bool) -> None:
+        """Note that all a decision causes is done (`applied`), or has to wait for another fact; it settles no more."""
+
+    async def calls_settling(self) -> int:
+        """Return how many calls have a `settle_at`."""
+
+    async def call_due(self, now: datetime) -> bool:
+        """Return whether `claim_call` would find one."""
+
+    async def find_lead(self, lender_id: str, caller: str) -> Lead | None:
+        """Return a caller's lead."""
+
+    async def insert_lead(self, lead: Lead, now: datetime) -> bool:
+        """Store a new lead; False when the caller has one. `now` (real) dates its outbox."""
+
+    async def save_lead(self, before: Lead, after: Lead, now: datetime) -> Lead | None:
+        """Store a changed lead, `rev` raised, new entries at the outbox's end; None when `before` is not what is stored.
+
+        Returns:
+            The lead as stored, with every entry that nobody has pulled yet.
+        """
+
+    async def pull_outbox(self, lead_id: str, upto_seq: int) -> None:
+        """Take acknowledged entries out of a lead's outbox; repeats change nothing, and `rev` stays."""
+
+    async def leads_to_emit(self, since: datetime, limit: int) -> list[Lead]:
+        """Return leads whose outbox has held something since (real) or longer, the oldest first."""
+
+    async def outboxes_pending(self) -> int:
+        """Return how many leads have something to emit."""
+
+    async def officers(self, ids: Sequence[str]) -> dict[str, Officer]:
+        """Return officers by id; unknown ones are missing."""
+
+    async def save_officer(self, before: Officer, after: Officer) -> bool:
+        """Store a changed officer, `rev` raised; False when `before` is not what is stored."""
+
+    async def add_officers(self, officers: Sequence[Officer]) -> None:
+        """Store those that are not there; whoever is keeps status and everything else."""
+
+    async def put_message(self, message: Message) -> bool:
+        """Store a message; False when one of that id is there, which stays as it is."""
+
+    async def messages_in(self, lender_id: str, caller: str, limit: int) -> list[Message]:
+        """Return a caller's own newest texts, the oldest first."""
+
+    async def mark_delivered(self, touch_id: str, at: datetime) -> None:
+        """Note on a sent text that it is on the handset."""
+
+    async def log_task(self, lead: Lead, task: Task) -> None:
+        """Store a closed task; a repeat changes nothing."""
+
+    async def suppress(self, suppression_id: str, lender_id: str, at: datetime, why: str, event_id: str) -> None:
+        """Store an opt-out, with what was said before kept as its history."""
+
+    async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> None:
+        """Take an opt-out back (`active: false`, history kept); nothing where there was none."""
+
+    async def is_suppressed(self, suppression_id: str) -> bool:
+        """Return whether a number is opted out."""
+
+    async def check_key(self, key_check: str) -> bool:
+        """Store the key check where there is none; return whether the stored one is this."""

@@ -1,0 +1,74 @@
+"""Where a lead belongs and who takes it: the directory says who may, `officers` who has."""
+
+from datetime import datetime, timedelta
+
+import structlog
+
+from schemas.base import LocalTime
+from services.leads import metrics
+from services.leads.adapters.store import Store
+from services.leads.domain.model import Call, Officer
+from services.leads.domain.officers import Candidate, choose, take
+from services.leads.domain.recovery import Place
+from services.leads.errors import TooMuchContention
+from services.policy.directory import CALLBACK_AT, Branch, Directory
+from services.policy.hours import NeverOpenError
+
+log = structlog.get_logger(__name__)
+
+TRIES = 50
+"""One branch's officers are few and its busiest hour has many calls: misses are normal, and each is one round trip."""
+
+
+class Assigning:
+    """The directory and the officers' documents, asked together."""
+
+    def __init__(self, store: Store, directory: Directory) -> None:
+        self._store, self._directory = store, directory
+        self._branches = {branch.id: branch for branch in directory.branches}
+        self._officers = {branch.id: directory.officers_of(branch.id) for branch in directory.branches}
+
+    def place(self, call: Call, branch_id: str) -> Place:
+        """Return what a branch's calendar says at the end of a call; an unknown branch is read as the first one."""
+        branch = self._branch(call, branch_id)
+        day = self._directory.local_day(branch, call.over_at)
+        try:
+            morning = self._directory.next_business_morning(branch, call.over_at)
+        except NeverOpenError:
+            # A branch that has closed for good still gets calls; losing them over its calendar would be worse.
+            morning = LocalTime(on=day + timedelta(days=1), at=CALLBACK_AT, zone=branch.time_zone)
+        return Place(branch.id, day, morning)
+
+    def _branch(self, call: Call, branch_id: str) -> Branch:
+        branch = self._branches.get(branch_id)
+        if branch is None and call.dialled is not None:
+            branch = self._directory.branch_by_number(call.dialled)
+        if branch is None:
+            branch = self._directory.branches[0]
+            log.warning("unknown_branch", call_id=call.call_id, branch_id=branch_id, used=branch.id)
+        return branch
+
+    async def take(self, place: Place, cause_id: str, now: datetime) -> str | None:
+        """Take an officer of the branch for a lead; whoever has taken it before a crash is found again."""
+        people = self._officers[place.branch_id]
+        for attempt in range(TRIES):
+            if attempt:
+                metrics.MISSES.labels("officers").inc()
+            stored = await self._store.officers([person.id for person in people])
+            candidates = [
+                Candidate(stored.get(person.id, Officer(person.id)), person.weight, person.daily_capacity)
+                for person in people
+            ]
+            chosen = choose(candidates, place.local_day, cause_id)
+            if chosen is None:
+                log.error("branch_without_officers", branch_id=place.branch_id)
+                return None
+            after = take(chosen, cause_id, place.local_day, now)
+            if after == chosen or await self._store.save_officer(chosen, after):
+                return chosen.officer_id
+        raise TooMuchContention(f"officers of {place.branch_id}")
+
+    async def seed(self) -> None:
+        """Store the directory's officers that are not there yet; a status set since then is never overwritten."""
+        fresh = [Officer(person.id, status=person.status) for person in self._directory.officers]
+        await self._store.add_officers(fresh)

@@ -1,0 +1,183 @@
+"""What a call was: facts in any order, one question (did a person of ours talk?), one answer.
+
+Facts A1-A5, A8, A10, Q1. Nothing here trusts a status that a machine can produce: a leg that "completed" may have
+been a carrier's voicemail box, so only `call.leg_answered` (a key was pressed) or a report's talk time proves a person.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from schemas.base import EventData
+from schemas.calls import (
+    CallCompleted,
+    CallEnded,
+    CallFact,
+    CallLegAnswered,
+    CallLegEnded,
+    CallStarted,
+    VoicemailRecorded,
+    VoicemailTranscribed,
+)
+from schemas.envelope import Event
+from schemas.ids import call_key
+from schemas.leads import CallOutcome
+from services.leads.domain.model import (
+    LEGS_LIMIT,
+    SEEN_LIMIT,
+    VOICEMAILS_LIMIT,
+    Call,
+    DecidedBy,
+    Leg,
+    Report,
+    Voicemail,
+)
+
+SETTLE_AFTER_END_S = 3.0
+"""Leg callbacks come within a second of the end when they come at all; the borrower is waiting."""
+SETTLE_INCOMPLETE_S = 180.0
+"""Our recordings stop at 120 s, and only then does the call end; a minute more for a provider that is slow."""
+
+
+def new_call(fact: CallFact, lender_id: str) -> Call:
+    """Return a call of which nothing is known yet."""
+    return Call(call_key(lender_id, fact.provider, fact.call_id), lender_id, fact.provider, fact.call_id)
+
+
+def add_fact(call: Call, event: Event[EventData]) -> Call | None:
+    """Return the call with one more fact, or None when it holds that fact already."""
+    fact = event.data
+    assert isinstance(fact, CallFact)  # noqa: S101
+    if event.id in call.facts:
+        return None
+    call = replace(
+        call,
+        facts=(*call.facts, event.id)[-SEEN_LIMIT:],
+        caller=call.caller or fact.caller,
+        withheld=call.withheld or fact.caller_withheld,
+        dialled=call.dialled or fact.dialled,
+        branch_id=call.branch_id or event.branch_id,
+        test=call.test or fact.test,
+        newest_fact_at=max(call.newest_fact_at or event.time, event.time),
+        received_at=event.received_at if call.outcome is None else call.received_at,
+        traceparent=event.traceparent if call.outcome is None else call.traceparent,
+    )
+    match fact:
+        case CallStarted():
+            return replace(call, started_at=fact.started_at, legs_dialled=fact.legs_dialled)
+        case CallLegAnswered():
+            leg = _leg(call, fact.leg_id)
+            leg = replace(leg, answered_at=fact.answered_at, officer_id=fact.officer_id or leg.officer_id)
+            return _with_leg(call, leg)
+        case CallLegEnded():
+            leg = _leg(call, fact.leg_id)
+            officer = leg.officer_id or fact.officer_id
+            return _with_leg(call, replace(leg, status=fact.status, ended_at=fact.ended_at, officer_id=officer))
+        case CallEnded():
+            return replace(call, ended_at=fact.ended_at, end_status=fact.status, duration_s=fact.duration_s)
+        case VoicemailRecorded():
+            found = _voicemail(call, fact.recording_id)
+            found = replace(found, url=fact.url, duration_s=fact.duration_s)
+            # An empty recording is a caller who hung up at the beep: nothing to listen to.
+            return replace(_with_voicemail(call, found), voicemail=call.voicemail or fact.duration_s > 0)
+        case VoicemailTranscribed():
+            found = _voicemail(call, fact.recording_id)
+            return _with_voicemail(call, replace(found, transcript=fact.text or found.transcript))
+        case CallCompleted():
+            return replace(
+                call,
+                started_at=fact.started_at,
+                ended_at=fact.ended_at,
+                duration_s=fact.duration_s,
+                report=Report(fact.answered, fact.talk_time_s),
+                voicemail=call.voicemail or fact.voicemail,
+            )
+    return call
+
+
+def _leg(call: Call, leg_id: str) -> Leg:
+    return next((leg for leg in call.legs if leg.leg_id == leg_id), Leg(leg_id))
+
+
+def _with_leg(call: Call, leg: Leg) -> Call:
+    others = tuple(one for one in call.legs if one.leg_id != leg.leg_id)
+    # The newest win: a proof of an answer must never be what a full list keeps out.
+    return replace(call, legs=(*others, leg)[-LEGS_LIMIT:])
+
+
+def _voicemail(call: Call, recording_id: str) -> Voicemail:
+    found = (one for one in call.voicemails if one.recording_id == recording_id)
+    return next(found, Voicemail(recording_id, call.call_id))
+
+
+def _with_voicemail(call: Call, voicemail: Voicemail) -> Call:
+    others = tuple(one for one in call.voicemails if one.recording_id != voicemail.recording_id)
+    return replace(call, voicemails=(*others, voicemail)[-VOICEMAILS_LIMIT:])
+
+
+def answered(call: Call) -> bool:
+    """Return whether a person of ours talked in the call."""
+    by_report = call.report is not None and call.report.answered and call.report.talk_time_s > 0
+    return by_report or any(leg.answered_at for leg in call.legs)
+
+
+def answered_by(call: Call) -> str | None:
+    """Return the officer who took the call, where a fact names one."""
+    return next((leg.officer_id for leg in call.legs if leg.answered_at and leg.officer_id), None)
+
+
+def waits_s(call: Call) -> float:
+    """Return how long, in real seconds, the call must be quiet before it may be decided; 0 when all facts are in."""
+    if call.report is not None:
+        return 0.0
+    if call.started_at is None or call.ended_at is None:
+        return SETTLE_INCOMPLETE_S
+    ends = sum(leg.status is not None for leg in call.legs)
+    # A proven answer cannot be undone by a leg's end, so nobody waits for it.
+    return 0.0 if answered(call) or ends >= (call.legs_dialled or 0) else SETTLE_AFTER_END_S
+
+
+def outcome_of(call: Call) -> CallOutcome:
+    """Return what the call was, by the facts there are."""
+    if answered(call):
+        return "answered"
+    if call.report is not None:
+        return "abandoned" if call.report.answered else "missed"
+    ends = [leg.status for leg in call.legs if leg.status is not None]
+    hung_up_ringing = bool(ends) and all(status == "canceled" for status in ends)
+    return "abandoned" if hung_up_ringing and not call.voicemail else "missed"
+
+
+def decided(call: Call, by: DecidedBy, now: datetime) -> Call:
+    """Return the call with its outcome; a call is decided once, so a second decision returns it as it is."""
+    return call if call.outcome else replace(call, outcome=outcome_of(call), decided_at=now, decided_by=by)
+
+
+def read(call: Call, event: Event[EventData], now: datetime, real_now: datetime, lease_s: float) -> Call | None:
+    """Return the call after one fact: decided if that was the last one needed, else with its `settle_at` moved on.
+
+    Args:
+        call: as stored.
+        event: the fact.
+        now: virtual.
+        real_now: the machine's; `settle_at` is counted from it.
+        lease_s: a decided call keeps a `settle_at` that far ahead until what it causes is done, so that the settler
+            does it should we die first.
+
+    Returns:
+        None when the call holds the fact already.
+    """
+    after = add_fact(call, event)
+    if after is None:
+        return None
+    if after.outcome is not None:
+        late = after.outcome != "answered" and answered(after)
+        return replace(after, late_answer=after.late_answer or late)
+    wait = waits_s(after)
+    if wait == 0.0:
+        return replace(decided(after, "facts", now), settle_at=real_now + timedelta(seconds=lease_s))
+    return replace(after, settle_at=real_now + timedelta(seconds=wait))
+
+
+def settled(call: Call, now: datetime) -> Call:
+    """Return a call that has been quiet long enough, decided by the facts there are."""
+    return decided(call, "after_end" if call.started_at and call.ended_at else "incomplete", now)

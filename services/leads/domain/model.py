@@ -1,0 +1,213 @@
+"""What leads keeps, as frozen values; field names are the documents' own (`services.leads.adapters.documents`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Literal
+
+from schemas.base import Texting
+from schemas.card import OfficerStatus
+from schemas.envelope import Wire
+from schemas.leads import CallOutcome, LeadStatus
+
+SEEN_LIMIT = 100
+OUTBOX_LIMIT = 64
+LEGS_LIMIT = 32
+VOICEMAILS_LIMIT = 8
+TAKEN_LIMIT = 50
+STEPS_LIMIT = 16
+
+DecidedBy = Literal["facts", "after_end", "incomplete"]
+Urgency = Literal["normal", "high", "urgent"]
+TaskKind = Literal["callback", "text_not_sent"]
+TaskState = Literal["open", "claimed", "done"]
+TouchState = Literal["sent", "delivered", "failed", "suppressed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What led to a change: its id makes the change happen once, the rest travels on with the events."""
+
+    id: str
+    received_at: datetime | None = None
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One officer's leg of a call."""
+
+    leg_id: str
+    officer_id: str | None = None
+    answered_at: datetime | None = None
+    status: str | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Voicemail:
+    """A recording, and its words once they are there."""
+
+    recording_id: str
+    call_id: str
+    url: str | None = None
+    duration_s: float = 0.0
+    transcript: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole call as its phone system tells it."""
+
+    answered: bool
+    talk_time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One inbound call: its facts so far and, once, what it was."""
+
+    key: str
+    lender_id: str
+    provider: str
+    call_id: str
+    rev: int = 0
+    caller: str | None = None
+    withheld: bool = False
+    branch_id: str = ""
+    dialled: str | None = None
+    test: bool = False
+    legs_dialled: int | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    end_status: str | None = None
+    duration_s: float | None = None
+    legs: tuple[Leg, ...] = ()
+    voicemails: tuple[Voicemail, ...] = ()
+    voicemail: bool = False
+    report: Report | None = None
+    facts: tuple[str, ...] = ()
+    newest_fact_at: datetime | None = None
+    received_at: datetime | None = None
+    traceparent: str = ""
+    settle_at: datetime | None = None
+    outcome: CallOutcome | None = None
+    decided_at: datetime | None = None
+    decided_by: DecidedBy | None = None
+    late_answer: bool = False
+    applied: bool = False
+
+    @property
+    def decision_id(self) -> str:
+        """What everything the decision causes is derived from."""
+        return f"{self.key}:decided"
+
+    @property
+    def contact_id(self) -> str:
+        """The one id of "a person talked in this call", whichever fact proves it."""
+        return f"{self.key}:contacted"
+
+    @property
+    def over_at(self) -> datetime:
+        """When the call ended, as well as the facts tell."""
+        found = self.ended_at or self.newest_fact_at or self.started_at
+        assert found is not None, "a call is made of at least one fact"  # noqa: S101
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a person has to do about a lead: one at a time, everything that asks for it merged."""
+
+    task_id: str
+    kind: TaskKind
+    due_at: datetime
+    created_at: datetime
+    urgency: Urgency = "normal"
+    reasons: tuple[str, ...] = ()
+    state: TaskState = "open"
+    holder: str | None = None
+    claim_until: datetime | None = None
+    voicemails: tuple[Voicemail, ...] = ()
+    closed_at: datetime | None = None
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """Where one step of the newest sequence stands."""
+
+    touch_id: str
+    attempt: int
+    state: TouchState
+    at: datetime
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event in a lead's outbox, as Kafka will carry it."""
+
+    seq: int
+    wire: Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """One borrower. The first fields down to `test` are the card that the notifier reads (schemas/card.py)."""
+
+    lead_id: str
+    lender_id: str
+    caller: str
+    branch_id: str
+    name: str | None = None
+    referred_by: str | None = None
+    owner_id: str | None = None
+    status: LeadStatus = "attempted_contact"
+    texting: Texting = "open"
+    lead_seq: int = 0
+    halt_seq: int = 0
+    seen: tuple[str, ...] = ()
+    voicemail: bool = False
+    last_call_ended_at: datetime | None = None
+    test: bool = False
+    rev: int = 0
+    source: str = "Inbound missed call"
+    opened_by_call: str = ""
+    first_contact_at: datetime | None = None
+    local_day: date | None = None
+    calls: int = 0
+    task: Task | None = None
+    tasks_made: int = 0
+    purpose: Literal["purchase", "refinance"] | None = None
+    replies: int = 0
+    texts: int = 0
+    first_text_at: datetime | None = None
+    last_reply_at: datetime | None = None
+    contacted_at: datetime | None = None
+    sequence_id: str | None = None
+    touches: Mapping[str, Touch] = field(default_factory=dict)
+    outbox: tuple[Entry, ...] = ()
+    outbox_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Officer:
+    """An officer's availability and share of new leads."""
+
+    officer_id: str
+    rev: int = 0
+    status: OfficerStatus = "available"
+    day: date | None = None
+    assigned_today: int = 0
+    last_assigned_at: datetime | None = None
+    taken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one event makes of a lead; `ignored` says from a closed set why it makes nothing of it."""
+
+    lead: Lead
+    closed: Task | None = None
+    ignored: str | None = None

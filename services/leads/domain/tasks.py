@@ -1,0 +1,57 @@
+"""The one open task of a lead: every request for one merges into it (Q22)."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from services.leads.domain.model import VOICEMAILS_LIMIT, Lead, Task, TaskKind, Urgency, Voicemail
+
+RANK: dict[Urgency, int] = {"normal": 0, "high": 1, "urgent": 2}
+REASONS_LIMIT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequest:
+    """Something a person should do, and why."""
+
+    due_at: datetime
+    reason: str
+    urgency: Urgency = "normal"
+    kind: TaskKind = "callback"
+    voicemails: tuple[Voicemail, ...] = ()
+
+
+def with_task(lead: Lead, request: TaskRequest, now: datetime) -> Lead:
+    """Return the lead with the request merged into its task: earliest due, highest urgency, all reasons and recordings."""
+    made, task = lead.tasks_made, lead.task
+    if task is None:
+        made += 1
+        task = Task(f"{lead.lead_id}:task:{made}", request.kind, request.due_at, now)
+    reasons = task.reasons if request.reason in task.reasons else (*task.reasons, request.reason)
+    merged = replace(
+        task,
+        due_at=min(task.due_at, request.due_at),
+        urgency=max(task.urgency, request.urgency, key=RANK.__getitem__),
+        reasons=reasons[:REASONS_LIMIT],
+        voicemails=_merged(task.voicemails, request.voicemails),
+    )
+    return replace(lead, task=merged, tasks_made=made)
+
+
+def _merged(have: tuple[Voicemail, ...], more: tuple[Voicemail, ...]) -> tuple[Voicemail, ...]:
+    found = {one.recording_id: one for one in have}
+    for one in more:
+        old = found.get(one.recording_id, one)
+        found[one.recording_id] = replace(
+            one,
+            url=one.url or old.url,
+            duration_s=max(one.duration_s, old.duration_s),
+            transcript=one.transcript or old.transcript,
+        )
+    return tuple(found.values())[-VOICEMAILS_LIMIT:]
+
+
+def without_task(lead: Lead, outcome: str, now: datetime) -> tuple[Lead, Task | None]:
+    """Return the lead without its task, and the task as it is to be logged; None when there was none."""
+    if lead.task is None:
+        return lead, None
+    return replace(lead, task=None), replace(lead.task, state="done", closed_at=now, outcome=outcome)

@@ -1,0 +1,46 @@
+"""Every metric of leads. Labels come from closed sets only; calls of internal numbers are in none of them."""
+
+from typing import get_args
+
+from prometheus_client import Counter, Gauge
+
+from schemas.leads import CallOutcome
+from services.leads.domain.model import DecidedBy
+
+CALLS = Counter("ringback_calls_total", "Calls decided, by what they were.", ["outcome"])
+MISSED = Counter(
+    "ringback_missed_calls_total",
+    "Missed and abandoned calls, by whether we can name the caller: caller | withheld | unknown.",
+    ["source"],
+)
+DECIDED = Counter(
+    "ringback_calls_decided_total",
+    "Calls decided, by why then: facts (all in) | after_end (3 s) | incomplete (180 s without start or end).",
+    ["by"],
+)
+LATE_ANSWERS = Counter("ringback_late_answers_total", "Proofs of an answer that came after the decision: missed.")
+LEADS_OPENED = Counter("ringback_leads_opened_total", "Leads made.")
+CALLED_AGAIN = Counter("ringback_leads_called_again_total", "Missed calls of borrowers who already were leads.")
+CONTACTED = Counter("ringback_leads_contacted_total", "Leads a person of ours talked to.")
+REPLIES = Counter("ringback_replies_total", "Borrowers' texts, by what they ask: stop | start | yes | help | none.",
+                  ["keyword"])  # fmt: skip
+OPT_OUTS = Counter("ringback_opt_outs_total", "Opt-outs taken, by who said so: borrower | carrier.", ["source"])
+OPT_INS = Counter("ringback_opt_ins_total", "Opt-outs taken back.")
+OUTBOX_PENDING = Gauge("ringback_outbox_pending_leads", "Leads with something left to emit, as the sweeper last saw.")
+OUTBOX_SWEPT = Counter("ringback_outbox_swept_total", "Leads whose outbox the sweeper had to emit.")
+SETTLING = Gauge("ringback_calls_settling", "Calls that wait for facts, as the settler last saw.")
+MISSES = Counter("ringback_conditional_write_misses_total", "Writes that found the document changed; decided again.",
+                 ["collection"])  # fmt: skip
+
+for _outcome in get_args(CallOutcome):
+    CALLS.labels(_outcome)
+for _source in ("caller", "withheld", "unknown"):
+    MISSED.labels(_source)
+for _by in get_args(DecidedBy):
+    DECIDED.labels(_by)
+for _keyword in ("stop", "start", "yes", "help", "none"):
+    REPLIES.labels(_keyword)
+for _who in ("borrower", "carrier"):
+    OPT_OUTS.labels(_who)
+for _collection in ("calls", "leads", "officers"):
+    MISSES.labels(_collection)

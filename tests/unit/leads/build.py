@@ -1,0 +1,207 @@
+"""Call facts, texts and results as ingest and the notifier write them, and a shell over fakes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from schemas.base import EventData
+from schemas.calls import (
+    CallCompleted,
+    CallEnded,
+    CallLegAnswered,
+    CallLegEnded,
+    CallStarted,
+    LegStatus,
+    VoicemailRecorded,
+    VoicemailTranscribed,
+)
+from schemas.envelope import Event, Wire, decode
+from schemas.ids import partition_key
+from schemas.inbound import ReplyReceived
+from schemas.leads import LeadEvent
+from schemas.touches import TouchResult
+from services.leads.adapters.memory import Memory
+from services.leads.assigning import Assigning
+from services.leads.shell import Shell
+from services.policy.directory import Directory, load_directory
+from services.runtime.kafka import FakeProducer, Outcome
+
+LENDER = "larkspur"
+CALLER = "+17185550134"
+BRANCH_NUMBER = "+12125550100"
+AT = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
+"""A Tuesday, noon in New York."""
+NUMBER_KEY = "unit-test-number-key-32-characters"
+DIRECTORY = Path(__file__).parents[3] / "deploy" / "examples" / "lender.yaml"
+
+E = TypeVar("E", bound=EventData)
+
+
+def directory() -> Directory:
+    """Return the example lender."""
+    return load_directory(DIRECTORY)
+
+
+def at(seconds: float) -> datetime:
+    """Return an instant after the call began."""
+    return AT + timedelta(seconds=seconds)
+
+
+@dataclass
+class StillClock:
+    """Both times stand still until a test moves them."""
+
+    virtual: datetime = AT
+    real: datetime = datetime(2030, 1, 1, tzinfo=UTC)
+    is_file: bool = True
+
+    def now(self) -> datetime:
+        return self.virtual
+
+    def real_now(self) -> datetime:
+        return self.real
+
+    def monotonic_s(self) -> float:
+        return self.real.timestamp()
+
+    async def sleep_until(self, when: datetime) -> None:
+        self.virtual = max(self.virtual, when)
+
+    def move(self, seconds: float) -> None:
+        """Move both."""
+        self.virtual += timedelta(seconds=seconds)
+        self.real += timedelta(seconds=seconds)
+
+
+def event(id_: str, data: EventData, seconds: float = 0.0, caller: str | None = CALLER) -> Event[EventData]:
+    """Return an event of the New York branch."""
+    call_id = getattr(data, "call_id", "")
+    key = partition_key(LENDER, caller, call_id)
+    return Event(id_, data, "test", at(seconds), key, LENDER, "new-york", at(seconds), "00-trace-span-01")
+
+
+@dataclass
+class Ring:
+    """One call to the branch; `legs` officers are rung."""
+
+    call_id: str = "CA1"
+    caller: str | None = CALLER
+    legs: int = 2
+    withheld: bool = False
+    offset_s: float = 0.0
+
+    def _fact(
+        self, model: type[E], suffix: str, seconds: float, *, named: bool = True, **more: Any
+    ) -> Event[EventData]:
+        data = model(
+            provider="twilio",
+            call_id=self.call_id,
+            caller=self.caller if named else None,
+            caller_withheld=self.withheld and named,
+            dialled=BRANCH_NUMBER if named else None,
+            **more,
+        )
+        caller = self.caller if named else None
+        return event(f"twilio:{self.call_id}:{suffix}", data, self.offset_s + seconds, caller)
+
+    def at(self, seconds: float) -> datetime:
+        return at(self.offset_s + seconds)
+
+    def started(self) -> Event[EventData]:
+        return self._fact(CallStarted, "started", 0, legs_dialled=self.legs, started_at=self.at(0))
+
+    def leg_answered(self, leg: int = 1, *, named: bool = True) -> Event[EventData]:
+        return self._fact(CallLegAnswered, f"L{leg}:answered", 6, named=named, leg_id=f"{self.call_id}L{leg}",
+                          officer_id="dana-whitfield", answered_at=self.at(6))  # fmt: skip
+
+    def leg_ended(self, leg: int = 1, status: LegStatus = "no-answer") -> Event[EventData]:
+        return self._fact(CallLegEnded, f"L{leg}:ended", 20, leg_id=f"{self.call_id}L{leg}", status=status,
+                          ended_at=self.at(20))  # fmt: skip
+
+    def ended(self, seconds: float = 21) -> Event[EventData]:
+        return self._fact(CallEnded, "ended:completed", seconds, status="completed", duration_s=seconds,
+                          ended_at=self.at(seconds))  # fmt: skip
+
+    def recorded(self, duration_s: float = 12.0) -> Event[EventData]:
+        return self._fact(VoicemailRecorded, "RE1:recorded", 40, named=False, recording_id=f"{self.call_id}RE",
+                          url="https://example.test/RE", duration_s=duration_s)  # fmt: skip
+
+    def transcribed(self, text: str | None = "Please call about a refinance") -> Event[EventData]:
+        return self._fact(VoicemailTranscribed, "RE1:transcribed", 60, named=False, recording_id=f"{self.call_id}RE",
+                          text=text)  # fmt: skip
+
+    def completed(self, *, answered: bool, talk_time_s: float = 0.0, duration_s: float = 0.0) -> Event[EventData]:
+        return self._fact(CallCompleted, "completed", 30, started_at=self.at(0), ended_at=self.at(30),
+                          duration_s=duration_s, answered=answered, talk_time_s=talk_time_s)  # fmt: skip
+
+    def missed(self) -> list[Event[EventData]]:
+        """Return every fact of a call that nobody took, the deciding one last."""
+        return [self.started(), *(self.leg_ended(leg + 1) for leg in range(self.legs)), self.ended()]
+
+
+def text(body: str, id_: str = "SM1", seconds: float = 120.0, caller: str = CALLER) -> Event[EventData]:
+    """Return a borrower's text."""
+    data = ReplyReceived(message_id=id_, caller=caller, to=BRANCH_NUMBER, body=body, received_at=at(seconds))
+    return event(f"twilio:{id_}:received", data, seconds, caller)
+
+
+def result(model: type[TouchResult], lead_id: str, state: str, step: str = "text-now", **more: Any) -> Event[EventData]:
+    """Return a touch's result."""
+    touch_id = f"touch-{step}"
+    data = model(touch_id=touch_id, lead_id=lead_id, caller=CALLER, sequence_id="S1", step=step, **more)
+    return event(f"{touch_id}:{state}", data, 60)
+
+
+@dataclass
+class Desk:
+    """A shell over fakes, and what came out of it."""
+
+    store: Memory = field(default_factory=Memory)
+    producer: FakeProducer = field(default_factory=FakeProducer)
+    clock: StillClock = field(default_factory=StillClock)
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everything that is not stored, as a new process would."""
+        self.shell = Shell(self.store, self.producer, directory(), self.clock, NUMBER_KEY)
+
+    async def seed(self) -> None:
+        await Assigning(self.store, directory()).seed()
+
+    async def give(self, *events: Event[EventData]) -> list[Outcome]:
+        return [await self.shell.handle(one) for one in events]
+
+    async def settle(self, after_s: float) -> None:
+        """Let real time pass, then settle what is due."""
+        self.clock.move(after_s)
+        now = self.clock.real_now()
+        while call := await self.store.claim_call(now, now + timedelta(seconds=10)):
+            await self.shell.settle(call)
+
+    @property
+    def told(self) -> list[LeadEvent]:
+        return leads_in(self.producer.records)
+
+    @property
+    def types(self) -> list[str]:
+        return [one.TYPE for one in self.told]
+
+    def lead(self, caller: str = CALLER) -> dict[str, Any]:
+        return next(lead for lead in self.store.leads.values() if lead["caller"] == caller)
+
+    def call(self, call_id: str = "CA1") -> dict[str, Any]:
+        return self.store.calls[f"{LENDER}:twilio:{call_id}"]
+
+
+def leads_in(records: Sequence[Wire]) -> list[LeadEvent]:
+    """Return the first copy of every `leads` event, decoded."""
+    found: dict[tuple[str, int], LeadEvent] = {}
+    for record in records:
+        data = decode(record.key, record.value, record.headers).data
+        assert isinstance(data, LeadEvent)
+        found.setdefault((data.lead_id, data.lead_seq), data)
+    return list(found.values())
