@@ -1,0 +1,120 @@
+"""The missed-call cadence through the real sequencer and timekeeper."""
+
+from datetime import timedelta
+
+import pytest
+
+from schemas.envelope import decode, encode
+from schemas.leads import LeadCalledAgain, LeadOpened, LeadOptedOut
+from schemas.touches import TouchDue
+from tests.infra.polling import eventually
+from tests.integration.sequencer.conftest import MORNING, T0, Rig
+
+FIRST = ("touch.due text-now", "timer.set call-morning")
+SECOND = (*FIRST, "timer.set text-10min")
+THIRD = (*SECOND, "touch.due text-10min")
+WHOLE = (*THIRD, "touch.task_requested call-morning")
+TEN = T0 + timedelta(minutes=10)
+
+
+async def test_missed_call_is_texted_at_once_at_ten_minutes_and_rung_the_next_morning(rig: Rig) -> None:
+    """C1, C2, C3, C4: in virtual time; a moment before it is due, nothing happens."""
+    await rig.producer.send(rig.lead(LeadOpened, 1))
+    await rig.sees(*FIRST)
+    await rig.producer.send(rig.sent("text-now"))
+    await rig.sees(*SECOND)
+    await rig.idle()
+    rig.move(TEN - timedelta(milliseconds=1))
+    await rig.idle()
+    await rig.sees(*SECOND)
+    rig.move(TEN)
+    await rig.sees(*THIRD)
+    second = next(e for e in rig.seen if isinstance(e.data, TouchDue) and e.data.step == "text-10min")
+    assert second.data.due_at == TEN  # type: ignore[attr-defined]
+    assert second.branch_id == "nyc"
+    await rig.producer.send(rig.sent("text-10min"))
+    rig.move(MORNING.utc())
+    await rig.sees(*WHOLE)
+    await rig.idle()
+    assert await rig.timers.count_documents({"state": "pending"}) == 0
+
+
+@pytest.mark.parametrize("kill", [True, False], ids=["kill -9", "SIGTERM"])
+@pytest.mark.parametrize("name", ["sequencer", "timekeeper"])
+async def test_restart_between_each_pair_of_steps_changes_nothing(rig: Rig, name: str, kill: bool) -> None:
+    await rig.producer.send(rig.lead(LeadOpened, 1))
+    await rig.sees(*FIRST)
+    await rig.system.restart(name, kill=kill)
+    await rig.producer.send(rig.sent("text-now"))
+    await rig.sees(*SECOND)
+    await rig.system.restart(name, kill=kill)
+    await rig.idle()
+    rig.move(TEN)
+    await rig.sees(*THIRD)
+    await rig.system.restart(name, kill=kill)
+    await rig.producer.send(rig.sent("text-10min"))
+    rig.move(MORNING.utc())
+    await rig.sees(*WHOLE)
+    await rig.idle()
+    await rig.sees(*WHOLE)
+
+
+async def test_timer_that_falls_due_while_the_timekeeper_is_down_fires_when_it_is_back(rig: Rig) -> None:
+    await rig.producer.send(rig.lead(LeadOpened, 1), rig.sent("text-now"))
+    await rig.sees(*SECOND)
+    await rig.idle()
+    await rig.system.kill("timekeeper")
+    rig.move(TEN)
+    await rig.system.start("timekeeper")
+    await rig.sees(*THIRD)
+
+
+async def test_events_that_come_three_times_make_one_of_each(rig: Rig) -> None:
+    opened = rig.lead(LeadOpened, 1)
+    await rig.producer.send(opened, opened)
+    await rig.sees(*FIRST)
+    sent = rig.sent("text-now")
+    await rig.producer.send(sent, opened, sent)
+    await rig.sees(*SECOND)
+    await rig.idle()
+    await rig.sees(*SECOND)
+
+
+async def test_stop_between_the_two_texts_leaves_no_second(rig: Rig) -> None:
+    """C6 of the path: an opt-out ends the texts and the call, and says so."""
+    await rig.producer.send(rig.lead(LeadOpened, 1), rig.sent("text-now"))
+    await rig.sees(*SECOND)
+    await rig.producer.send(rig.lead(LeadOptedOut, 2, texting="stopped"))
+    dropped = (*SECOND, "touch.suppressed text-10min", "touch.suppressed call-morning")
+    await rig.sees(*dropped)
+    rig.move(MORNING.utc() + timedelta(days=1))
+    await rig.idle()
+    await rig.sees(*dropped)
+
+
+async def test_second_call_the_same_day_is_a_callback_and_no_text(rig: Rig) -> None:
+    """C11, Q2."""
+    await rig.producer.send(rig.lead(LeadOpened, 1), rig.lead(LeadCalledAgain, 2))
+    await rig.sees(*FIRST, "touch.task_requested called-again")
+    await rig.idle()
+    await rig.sees(*FIRST, "touch.task_requested called-again")
+
+
+async def test_a_thousand_callers_timers_due_in_one_second_all_fire(rig: Rig) -> None:
+    callers = [f"+1212555{n:04}" for n in range(1000)]
+    await rig.producer.send(*(rig.lead(LeadOpened, 1, caller) for caller in callers))
+    await eventually(lambda: sum(e.type == "timer.set" for e in rig.seen) == 1000, 60, "timers set")
+    await rig.idle()
+    rig.move(MORNING.utc())
+    await eventually(lambda: len({e.id for e in rig.seen if e.type == "touch.task_requested"}) == 1000, 60, "all fired")
+
+
+async def test_bytes_that_are_no_event_become_a_dead_letter_and_the_next_event_is_handled(rig: Rig) -> None:
+    wire = encode(rig.lead(LeadOpened, 1))
+    broken = type(wire)(wire.topic, wire.key, b"{}", wire.headers)
+    await rig.producer.send_wire(broken)
+    await rig.producer.send(rig.lead(LeadOpened, 1))
+    await rig.sees(*FIRST)
+    assert decode(wire.key, wire.value, wire.headers).id
+    metrics = await (await rig.http.get(f"{rig.system.running['sequencer'].ops}/metrics")).text()
+    assert 'ringback_dead_letters_total{topic="leads"} 1.0' in metrics
