@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 import smsutil
@@ -26,6 +27,7 @@ def clean(text: str) -> str:
     return re.sub(r" *\n *", "\n", re.sub(r" {2,}", " ", plain)).strip()
 
 
+@lru_cache(maxsize=4096)  # the library makes a pattern of every character it is asked about
 def _fits(char: str) -> str:
     if char == "\n" or (char.isprintable() and smsutil.is_valid_gsm(char)):
         return char
@@ -33,6 +35,7 @@ def _fits(char: str) -> str:
     return bare if bare != char and bare.isprintable() and smsutil.is_valid_gsm(bare) else ""
 
 
+@lru_cache(maxsize=1024)
 def segments(text: str) -> int:
     """Return how many segments the carrier bills: 160 characters alone or 153 each in GSM-7, 70 or 67 in UCS-2."""
     return max(1, len(smsutil.split(text).parts))

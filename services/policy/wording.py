@@ -5,9 +5,11 @@ things the first written word to a borrower must carry. Rates, promises and the 
 """
 
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from typing import Final
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta
+from jinja2 import Template as JinjaTemplate
 from jinja2.sandbox import SandboxedEnvironment
 
 PLACEHOLDERS: Final = frozenset({"name", "officer_name", "company", "number", "nmls_ids"})
@@ -87,9 +89,14 @@ def render(text: str, **values: str | None) -> str:
         NoWording: the wording is no template, or asks for something that is not there.
     """
     try:
-        return _STRICT.from_string(text).render(values)
+        return _compiled(text).render(values)
     except TemplateError as error:
         raise NoWording(f"cannot fill in the wording: {error}") from error
 
 
 _STRICT: Final = SandboxedEnvironment(autoescape=False, undefined=StrictUndefined)  # plain text, never a page
+
+
+@lru_cache(maxsize=512)  # compiling costs more than everything else about a text
+def _compiled(text: str) -> JinjaTemplate:
+    return _STRICT.from_string(text)
