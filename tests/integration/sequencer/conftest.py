@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, cast
 
@@ -136,6 +136,3 @@ async def rig(kafka: Kafka, mongo: Mongo, database: Any, folder: Path) -> AsyncI
             await system.stop()
             await rig.producer.stop()
             await consumer.stop()
-
-
-__all__ = ["CALLER", "MORNING", "T0", "Rig", "timedelta"]
