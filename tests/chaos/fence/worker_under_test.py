@@ -116,6 +116,8 @@ def slow_table(delay_s: float, wait: bool, forget: bool) -> type[DurableTable]:
     class Table(DurableTable):
         async def put(self, producer: Any, partition: int, key: bytes, row: Row | None) -> Any:
             sent = await super().put(Late(producer), partition, key, row)
+            if not forget:
+                self.data._key_partition.pop(key, None)  # Faust tracks only rows it has read from the changelog
             if wait:
                 return sent
             self.__dict__.setdefault("unwatched", []).append(sent)
@@ -211,13 +213,13 @@ async def main(args: argparse.Namespace) -> int:
 
 
 def slow_seek(fence: Fence, delay_s: float) -> None:
-    """Make the way between "resume" and "seek" longer, as a busy broker does."""
+    """Make the way from "seek" to "clear the queues" longer, as a busy broker and a busy loop do."""
     consumer = fence.app.consumer
     seek = consumer.perform_seek
 
     async def late() -> None:
-        await asyncio.sleep(delay_s)
         await seek()
+        await asyncio.sleep(delay_s)
 
     consumer.perform_seek = late
 

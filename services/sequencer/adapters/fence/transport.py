@@ -11,10 +11,17 @@ from faust.types import TP
 from .lease import Lease, watch_membership, watch_writes
 
 NOTHING_TO_FETCH_S = 0.05
+FETCH_MAX_WAIT_MS = 250
 
 
 class FencedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Tells the lease what the group says."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust's 1.5 s is how long events wait after each recovery, behind a fetch that asks for the changelog only.
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        return consumer
 
     async def on_start(self) -> None:
         """Start the consumer; it joins nothing before Faust subscribes."""

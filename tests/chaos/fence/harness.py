@@ -1,0 +1,305 @@
+"""Events in, workers that die, and a checker that reads what the broker kept."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
+
+from tests.chaos.fence.worker_under_test import chain
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = Path(__file__).with_name("worker_under_test.py")
+PARTITIONS = 4
+SESSION_S = 6.0
+
+
+async def until(what: str, holds: Callable[[], Any], limit_s: float = 40.0) -> Any:
+    """Return what `holds` returns once that is true; fail after the limit."""
+    ends = time.monotonic() + limit_s
+    while not (found := holds()):
+        assert time.monotonic() < ends, f"not within {limit_s:.0f} s: {what}"
+        await asyncio.sleep(0.02)
+    return found
+
+
+class Worker:
+    """One worker process; started again under the same instance name each time."""
+
+    def __init__(self, rig: "Rig", name: str, *options: str) -> None:
+        self.rig, self.name, self.options = rig, name, options
+        self.process: subprocess.Popen[bytes] | None = None
+        self.exits: list[int] = []
+        self.starts = 0
+        self._status = rig.dir / f"{name}.json"
+        self.log = rig.dir / f"{name}.log"
+
+    def start(self, *options: str) -> None:
+        """Start it (again)."""
+        self._status.unlink(missing_ok=True)
+        self.starts += 1
+        arguments = {
+            "--bootstrap": self.rig.bootstrap,
+            "--app": self.rig.app,
+            "--topics": ",".join(self.rig.sources),
+            "--out": self.rig.out,
+            "--instance": self.name,
+            "--data-dir": str(self.rig.dir / f"data-{self.name}"),
+            "--status": str(self._status),
+            "--session-s": str(SESSION_S),
+        }
+        words = [word for pair in arguments.items() for word in pair]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), *words, *self.options, *options],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+
+    def status(self) -> dict[str, Any]:
+        """Return what it last said of itself."""
+        with suppress(OSError, ValueError):
+            found: dict[str, Any] = json.loads(self._status.read_text())
+            return found
+        return {}
+
+    def ended(self) -> int | None:
+        """Return its exit code, None while it runs."""
+        return None if self.process is None else self.process.poll()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    async def wait(self, limit_s: float = 30.0) -> int:
+        """Return the exit code once it has ended."""
+        assert self.process is not None
+        await until(f"{self.name} ends", lambda: self.ended() is not None, limit_s)
+        self.exits.append(self.process.returncode)
+        return self.process.returncode
+
+    async def ready(self, limit_s: float = 40.0) -> dict[str, Any]:
+        """Return its status once it is ready."""
+
+        def look() -> dict[str, Any] | None:
+            assert self.ended() is None, f"{self.name} ended with {self.ended()}: {self.tail()}"
+            said = self.status()
+            return said if said.get("ready") else None
+
+        found: dict[str, Any] = await until(f"{self.name} is ready", look, limit_s)
+        return found
+
+    async def at_end(self, limit_s: float = 40.0) -> None:
+        """Return once it has finished every event of its partitions."""
+        await self.ready(limit_s)
+        await until(f"{self.name} is at the end", lambda: self.status().get("pending") == 0, limit_s)
+
+    def tail(self) -> str:
+        """Return the end of its log."""
+        return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
+
+    def end(self) -> None:
+        """End it for good, however it stands."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass
+class Rig:
+    """One app on one broker: its topics, its workers, and what was put in."""
+
+    bootstrap: str
+    app: str
+    dir: Path
+    keys: int = 40
+    workers: list[Worker] = field(default_factory=list)
+    sent: dict[str, list[str]] = field(default_factory=dict)
+    fed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.sources = [f"{self.app}-in", f"{self.app}-too"]
+        self.out, self.changelog = f"{self.app}-out", f"{self.app}-rows-changelog"
+
+    def worker(self, name: str, *options: str) -> Worker:
+        """Make a worker; it is not started."""
+        made = Worker(self, name, *options)
+        self.workers.append(made)
+        return made
+
+    async def create_topics(self, **out_configs: str) -> None:
+        """Create what the app needs."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        plain = [*self.sources, *(f"{topic}.dlq" for topic in self.sources)]
+        topics = [NewTopic(topic, PARTITIONS, 1) for topic in plain]
+        topics.append(NewTopic(self.out, PARTITIONS, 1, topic_configs=out_configs))
+        topics.append(NewTopic(self.changelog, PARTITIONS, 1, topic_configs={"cleanup.policy": "compact"}))
+        await admin.create_topics(topics)
+        await admin.close()
+        await self._read(self.out)  # the leaders are known once something could be read
+
+    async def allow_large_outputs(self) -> None:
+        """Take the limit off the output topic."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        await admin.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, self.out, {"max.message.bytes": "1000000"})]
+        )
+        await admin.close()
+
+    async def send(self, count: int, *, rate: float = 0.0, keys: Iterable[str] | None = None, **more: Any) -> None:
+        """Put in `count` events round the keys, one source per key, at `rate` a second (0: at once)."""
+        names = list(keys or (f"key-{i}" for i in range(self.keys)))
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True)
+        await producer.start()
+        try:
+            began, acks = time.monotonic(), []
+            for i in range(count):
+                key = names[i % len(names)]
+                past = self.sent.setdefault(key, [])
+                event_id = f"{key}-{len(past) + 1}"
+                value = json.dumps({"id": event_id, "seq": len(past) + 1, **more}).encode()
+                topic = self.sources[sum(key.encode()) % 2]
+                acks.append(await producer.send(topic, value, key=key.encode()))
+                past.append(event_id)
+                if rate and (late := began + i / rate - time.monotonic()) > 0:
+                    await asyncio.sleep(late)
+            await asyncio.gather(*acks)
+        finally:
+            await producer.stop()
+
+    async def feed(self, rate: float) -> None:
+        """Put in events round the keys at `rate` a second until `fed` is set; the broker may go and come back."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True, request_timeout_ms=20_000
+        )
+        await producer.start()
+        acks: list[Any] = []
+        try:
+            i, began = 0, time.monotonic()
+            while not self.fed.is_set():
+                key = f"key-{i % self.keys}"
+                past = self.sent.setdefault(key, [])
+                event_id = f"{key}-{len(past) + 1}"
+                value = json.dumps({"id": event_id, "seq": len(past) + 1}).encode()
+                acks.append(await producer.send(self.sources[sum(key.encode()) % 2], value, key=key.encode()))
+                past.append(event_id)
+                i += 1
+                if (late := began + i / rate - time.monotonic()) > 0:
+                    await asyncio.sleep(late)
+            await asyncio.gather(*acks)
+        finally:
+            await producer.stop()
+
+    async def _read(self, topic: str) -> list[Any]:
+        """Return every record of a topic, partition by partition."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        try:
+            partitions = [TopicPartition(topic, i) for i in range(PARTITIONS)]
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            records: list[Any] = []
+            for partition in partitions:
+                while await consumer.position(partition) < ends[partition]:
+                    found = await consumer.getmany(partition, timeout_ms=500)
+                    records += [record for batch in found.values() for record in batch]
+            return records
+        finally:
+            await consumer.stop()
+
+    async def rows(self) -> dict[str, dict[str, Any] | None]:
+        """Return the rows as a recovery would find them: the last record of each key."""
+        return {
+            record.key.decode(): None if record.value is None else json.loads(record.value)
+            for record in await self._read(self.changelog)
+        }
+
+    async def outputs(self) -> dict[str, list[str]]:
+        """Return the ids that came out, by key, in order, repeats included."""
+        found: dict[str, list[str]] = {}
+        for record in await self._read(self.out):
+            found.setdefault(record.key.decode(), []).append(record.value.decode().rstrip("x"))
+        return found
+
+    async def committed(self) -> int:
+        """Return the sum of the offsets the app has committed."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            return sum(found.offset for found in (await admin.list_consumer_group_offsets(self.app)).values())
+        finally:
+            await admin.close()
+
+    async def all_out(self, limit_s: float = 60.0) -> bool:
+        """Wait for every output; say whether they all came."""
+        ends = time.monotonic() + limit_s
+        while time.monotonic() < ends:
+            with suppress(KafkaError):
+                found = await self.outputs()
+                if all(set(ids) <= set(found.get(key, ())) for key, ids in self.sent.items()):
+                    return True
+            self.tend()
+            await asyncio.sleep(0.3)
+        return False
+
+    def tend(self) -> None:
+        """Start workers again that ended by themselves, as whatever runs them in life does."""
+        for worker in self.workers:
+            code = worker.ended()
+            if code is not None:
+                worker.exits.append(code)
+                worker.start()
+
+    async def wrong(self) -> list[str]:
+        """Return everything that is not as it must be: rows exact, each output there, first copies in order."""
+        rows, outputs = await self.rows(), await self.outputs()
+        found = []
+        for key, ids in self.sent.items():
+            folded = 0
+            for event_id in ids:
+                folded = chain(folded, event_id)
+            row = rows.get(key) or {}
+            if (row.get("n"), row.get("last"), row.get("chain")) != (len(ids), ids[-1], folded):
+                found.append(f"row of {key} is {row.get('n')} events to {row.get('last')}, not {len(ids)} to {ids[-1]}")
+            out = outputs.get(key, [])
+            if list(dict.fromkeys(out)) != ids:
+                missing = [event_id for event_id in ids if event_id not in out]
+                found.append(f"outputs of {key}: missing {missing}" if missing else f"outputs of {key}: out of order")
+        return found
+
+    async def stop_all(self) -> list[int]:
+        """Stop every worker with SIGTERM; return the exit codes."""
+        for worker in self.workers:
+            worker.signal(signal.SIGCONT)
+            worker.signal(signal.SIGTERM)
+        return [await worker.wait() for worker in self.workers if worker.process is not None]
+
+
+@asynccontextmanager
+async def rig_on(bootstrap: str, app: str, folder: Path, **out_configs: str) -> AsyncIterator[Rig]:
+    """Make a rig; every process it started is gone at the end."""
+    rig = Rig(bootstrap, app, folder)
+    await rig.create_topics(**out_configs)
+    try:
+        yield rig
+    finally:
+        for worker in rig.workers:
+            worker.end()

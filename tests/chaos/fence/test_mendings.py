@@ -1,0 +1,153 @@
+"""Each mending of the fence: the smallest scene that needs it, whole (right) and without it (wrong).
+
+The second half is what makes the first worth something: a scene that passes without the mending proves nothing.
+Facts: reliability findings 1 to 6, the lease, and what a rebalance re-reads. Fact Q22 stands on them.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.fence.harness import SESSION_S, Rig, Worker, rig_on, until
+from tests.infra.providers import Kafka
+
+Scene = Callable[[Rig, tuple[str, ...]], Awaitable[list[str]]]
+
+
+async def killed_with_an_event_in_flight(rig: Rig, options: tuple[str, ...]) -> list[str]:
+    """Kill -9 while an event is being handled; start again on a broker that takes its time."""
+    worker = rig.worker("a", "--pace-s", "0.1", "--slow-seek-s", "1.5", *options)
+    await rig.send(90)
+    for _ in range(2):
+        worker.start()
+        await worker.ready()
+        with suppress(AssertionError):  # without the mending it may stand still for good
+            await until("some events are finished", lambda: worker.status().get("events", 0) >= 3, limit_s=5)
+        worker.end()
+    worker.start("--pace-s", "0.05")
+    await rig.all_out(limit_s=10)
+    await rig.stop_all()
+    return await rig.wrong()
+
+
+async def changelog_late_and_killed(rig: Rig, options: tuple[str, ...]) -> list[str]:
+    """The broker takes the changelog late; kill -9 before that, and after the offsets are committed if they will be."""
+    worker = rig.worker("a", *options)
+    await rig.send(40)
+    worker.start("--slow-changelog-s", "9")
+    await until("the events are handled", lambda: worker.status().get("rows") == 40)
+    for _ in range(20):
+        await asyncio.sleep(0.15)  # three commit intervals in all
+        if await rig.committed() == 40:
+            break
+    worker.end()
+    worker.start()
+    await worker.at_end()
+    await rig.stop_all()
+    return await rig.wrong()
+
+
+async def one_send_refused(rig: Rig, options: tuple[str, ...]) -> list[str]:
+    """The broker refuses one output as too large; it stops refusing before the worker is started again."""
+    worker = rig.worker("a", *options)
+    await rig.send(10)
+    await rig.send(1, keys=["key-3"], output_bytes=8000)
+    await rig.send(10)
+    worker.start()
+    await until("it has ended or done all", lambda: worker.ended() or worker.status().get("events", 0) >= 21)
+    await asyncio.sleep(1.5)
+    ended = worker.ended()
+    worker.end()
+    await rig.allow_large_outputs()
+    worker.start()
+    await worker.at_end()
+    await rig.stop_all()
+    return [*([] if ended == 70 else [f"the worker ended with {ended}, not 70"]), *await rig.wrong()]
+
+
+async def paused_past_its_session(rig: Rig, options: tuple[str, ...]) -> list[str]:
+    """SIGSTOP a worker with events in hand for longer than its session; another takes over; it wakes up."""
+    slow, other = rig.worker("a", "--pace-s", "0.01", *options), rig.worker("b", *options)
+    slow.start()
+    await slow.ready()
+    await rig.send(600)
+    await _more_events(slow, 100)
+    slow.signal(signal.SIGSTOP)
+    other.start()
+    await other.ready(limit_s=60)
+    assert await rig.all_out(), "the other one has done everything"
+    slow.signal(signal.SIGCONT)
+    await asyncio.sleep(SESSION_S)
+    await rig.stop_all()
+    ended = slow.exits[-1]
+    return [*([] if ended == 71 else [f"the paused worker ended with {ended}, not 71"]), *await rig.wrong()]
+
+
+async def rebalanced_after_many_writes(rig: Rig, options: tuple[str, ...]) -> list[str]:
+    """A second worker comes; what the first one wrote itself and keeps must not be read again."""
+    first, second = rig.worker("a", *options), rig.worker("b", *options)
+    first.start()
+    await first.ready()
+    await rig.send(4000)
+    assert await rig.all_out()
+    before = first.status()
+    second.start()
+    await second.ready()
+    await _recovered_again(first, before["recoveries"])
+    read = (await first.ready())["recovered"] - before["recovered"]
+    await rig.send(200)
+    await rig.all_out(limit_s=15)
+    await rig.stop_all()
+    return [*([f"{read} rows read again"] if read else []), *await rig.wrong()]
+
+
+async def gave_partitions_away(rig: Rig, options: tuple[str, ...]) -> list[str]:
+    """A second worker comes and takes partitions; their rows must not stay where they will grow old."""
+    first, second = rig.worker("a", *options), rig.worker("b", *options)
+    first.start()
+    await first.ready()
+    await rig.send(200)
+    assert await rig.all_out()
+    before = first.status()
+    second.start()
+    await second.ready()
+    await _recovered_again(first, before["recoveries"])
+    held = (await first.ready())["rows"], (await second.ready())["rows"]
+    await rig.stop_all()
+    return [*([] if sum(held) == rig.keys else [f"the workers hold {held} rows of {rig.keys}"]), *await rig.wrong()]
+
+
+async def _more_events(worker: Worker, count: int) -> None:
+    await until(f"{worker.name} has finished {count} events", lambda: worker.status().get("events", 0) >= count)
+
+
+async def _recovered_again(worker: Worker, than: int) -> None:
+    await until(f"{worker.name} has been through a rebalance", lambda: worker.status().get("recoveries", 0) > than)
+
+
+SCENES: dict[str, Scene] = {
+    "startup-order": killed_with_an_event_in_flight,
+    "durable-changelog": changelog_late_and_killed,
+    "fail-fast": one_send_refused,
+    "lease": paused_past_its_session,
+    "offsets-report": rebalanced_after_many_writes,
+    "forget": gave_partitions_away,
+}
+CONFIGS = {"fail-fast": {"max.message.bytes": "4000"}}
+
+
+@pytest.mark.parametrize("mending", SCENES)
+async def test_fenced_worker_comes_out_right(mending: str, kafka: Kafka, app: str, tmp_path: Path) -> None:
+    async with rig_on(kafka.bootstrap_servers, app, tmp_path, **CONFIGS.get(mending, {})) as rig:
+        assert await SCENES[mending](rig, ()) == []
+
+
+@pytest.mark.parametrize("mending", SCENES)
+async def test_worker_without_the_mending_comes_out_wrong(mending: str, kafka: Kafka, app: str, tmp_path: Path) -> None:
+    async with rig_on(kafka.bootstrap_servers, app, tmp_path, **CONFIGS.get(mending, {})) as rig:
+        found = await SCENES[mending](rig, ("--without", mending))
+        assert found, f"the scene passes without {mending}: it proves nothing"
