@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +10,49 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from deploy.local.system import fresh_name
-from tests.infra.providers import Kafka, Mongo, kafka_from, mongo_from, no_containers_because
+from tests.infra.providers import Kafka, Mongo, kafka_from, mongo_from, unusable_because
 
 REAL_IS_REQUIRED = os.environ.get("RINGBACK_REQUIRE_REAL") == "1"
+PROVIDERS = {"local": ["local"], "containers": ["containers"], "both": ["local", "containers"]}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--provider`."""
     parser.addoption(
         "--provider",
-        choices=("local", "containers"),
+        choices=tuple(PROVIDERS),
         default="local",
         help="where Kafka and MongoDB come from: local processes, or containers (skipped where no engine or image is)",
     )
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test that needs Kafka or MongoDB once for each provider asked for."""
+    if "provider" in metafunc.fixturenames:
+        wanted = PROVIDERS[metafunc.config.getoption("--provider")]
+        metafunc.parametrize("provider", wanted, indirect=True, scope="session")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With RINGBACK_REQUIRE_REAL=1, make a skip of the real local parts a failure; containers may be missing."""
+    report = yield
+    needs_real = {"kafka", "mongo"} & set(getattr(item, "fixturenames", ()))
+    if REAL_IS_REQUIRED and needs_real and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if "containers: " not in reason:
+            report.outcome, report.longrepr = "failed", f"RINGBACK_REQUIRE_REAL=1, and this was skipped: {reason}"
+    return report
+
+
 @pytest.fixture(scope="session")
 def provider(request: pytest.FixtureRequest) -> str:
     """Return the provider; skip, with the reason, where it cannot work."""
-    name: str = request.config.getoption("--provider")
-    if name == "containers" and (why := no_containers_because()):
-        if REAL_IS_REQUIRED:
-            pytest.fail(f"RINGBACK_REQUIRE_REAL=1, and {why}")
-        pytest.skip(f"containers: {why}")
+    name: str = request.param
+    if why := unusable_because(name):
+        pytest.skip(why)
     return name
 
 

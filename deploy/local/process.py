@@ -1,34 +1,78 @@
 """One server process of ours: started with its log in a file, waited for, stopped by its own pid, gone when we are."""
 
+import contextlib
 import ctypes
+import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from services.runtime.clock import monotonic_s
 
 PR_SET_PDEATHSIG = 1
+# Loaded once here: between fork and exec nothing may be imported or looked up.
+LIBC = ctypes.CDLL("libc.so.6", use_errno=True) if sys.platform == "linux" else None
+LOWEST_PORT = 12_000
+POLL_S = 0.05
+PID_FILE = "pid.json"
 
 
 class StartError(Exception):
     """A server did not start; the message says why and holds the end of its log."""
 
 
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nobody listens on at this moment.
+
+    They lie below the range that the kernel lends to outgoing connections. A server that is down for a moment (killed,
+    restarted) would otherwise find its port lent to a client, at worst to one that keeps trying to reach that very server.
+    """
+    lent_from = _lent_from()
+    with contextlib.ExitStack() as stack:
+        found: list[int] = []
+        while len(found) < count:
+            sock = stack.enter_context(socket.socket())
+            wanted = LOWEST_PORT + secrets.randbelow(lent_from - LOWEST_PORT) if lent_from > LOWEST_PORT else 0
+            with contextlib.suppress(OSError):
+                sock.bind(("127.0.0.1", wanted))
+                found.append(int(sock.getsockname()[1]))
+        return found
+
+
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Return one such port."""
+    return free_ports(1)[0]
+
+
+def _lent_from() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 49_152  # IANA's; what macOS uses
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however it ends (Linux); for `preexec_fn`."""
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6", use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Have the kernel kill this process when its parent ends, however it ends (Linux); for `preexec_fn`.
+
+    "Parent" is the *thread* that started it: start servers from a thread that lives as long as they shall.
+    """
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def started_ticks(pid: int) -> int | None:
+    """Return when a process started (kernel ticks), None when it has ended: a pid alone may be somebody else's by now."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else int(fields[19])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def listens(port: int) -> bool:
@@ -50,7 +94,7 @@ class Server:
         name: for messages.
         command: what to run.
         log: appended to.
-        detached: outlives us (`make up`); otherwise the kernel kills it when we end.
+        detached: outlives us (`make up`) and leaves its pid beside the log; otherwise the kernel kills it when we end.
     """
 
     def __init__(self, name: str, command: Sequence[str], log: Path, *, detached: bool = False) -> None:
@@ -64,27 +108,35 @@ class Server:
         return self._process.pid
 
     def start(self, ready: Callable[[], bool], limit_s: float) -> None:
-        """Start and wait until `ready`.
+        """Start and wait until `ready`; whatever interrupts that leaves no process.
 
         Raises:
-            StartError: it ended, or is not ready in time.
+            StartError: it cannot be run, ended, or is not ready in time.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         env = {key: value for key, value in os.environ.items() if not key.startswith("RINGBACK_")}
-        with self.log.open("ab") as out:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=self.log.parent,
-                start_new_session=True, preexec_fn=None if self._detached else die_with_parent,
-            )  # fmt: skip
-        until = monotonic_s() + limit_s
-        pause = _pauses()
-        while not ready():
-            if (code := self._process.poll()) is not None:
-                raise StartError(f"{self.name} ended with {code}:\n{tail(self.log)}")
-            if monotonic_s() > until:
-                self.kill()
-                raise StartError(f"{self.name} is not ready after {limit_s:.0f} s:\n{tail(self.log)}")
-            pause()
+        try:
+            with self.log.open("ab") as out:
+                self._process = process = subprocess.Popen(
+                    self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=self.log.parent,
+                    start_new_session=True, preexec_fn=None if self._detached else die_with_parent,
+                )  # fmt: skip
+        except OSError as error:
+            raise StartError(f"{self.name} cannot be run: {error}") from error
+        try:
+            if self._detached:
+                born = {"pid": process.pid, "started": started_ticks(process.pid)}
+                (self.log.parent / PID_FILE).write_text(json.dumps(born))
+            until = monotonic_s() + limit_s
+            while not ready():
+                if (code := process.poll()) is not None:
+                    raise StartError(f"{self.name} ended with {code}:\n{tail(self.log)}")
+                if monotonic_s() > until:
+                    raise StartError(f"{self.name} is not ready after {limit_s:.0f} s:\n{tail(self.log)}")
+                time.sleep(POLL_S)
+        except BaseException:
+            self.kill()
+            raise
 
     def stop(self, limit_s: float = 20.0) -> None:
         """Ask it to end, and make it after a while."""
@@ -107,7 +159,21 @@ class Server:
             self._process = None
 
 
-def _pauses() -> Callable[[], None]:
-    import time
-
-    return lambda: time.sleep(0.05)
+def stop_by_pid_file(file: Path, limit_s: float = 20.0) -> bool:
+    """Stop what a detached server left in its pid file; return whether it was running. Never another process with that pid."""
+    try:
+        born = json.loads(file.read_text())
+        pid, started = int(born["pid"]), int(born["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    if started_ticks(pid) != started:
+        return False
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signum)
+        until = monotonic_s() + limit_s
+        while started_ticks(pid) == started and monotonic_s() < until:
+            time.sleep(POLL_S)
+        if started_ticks(pid) != started:
+            break
+    return True

@@ -1,18 +1,32 @@
-"""Kafka and MongoDB by whatever is at hand, saying which: what the environment names, else local processes."""
+"""Kafka and MongoDB by whatever is at hand, saying which: what the environment names, else local processes, else images."""
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from deploy.local.image import ImageKafka
-from deploy.local.kafka import DEFAULT_STATE, LocalKafka, Say, java_missing
+from deploy.local.image import ImageKafka, ImageMongo
+from deploy.local.kafka import DEFAULT_STATE, LocalKafka, Say
 from deploy.local.mongo import LocalMongo
 from deploy.local.process import StartError
+
+
+class _Startable(Protocol):
+    """What can be started and stopped."""
+
+    @property
+    def description(self) -> str: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+S = TypeVar("S", bound=_Startable)
+T = TypeVar("T", bound=_Startable)
 
 
 @dataclass
@@ -22,7 +36,9 @@ class Stack:
     Args:
         folder: where local processes keep their data.
         state: where downloads are cached.
+        detached: they outlive this process; `deploy.local.standing` stops them.
         say: told what is being started, a line each.
+        uses: once started, says which Kafka and which MongoDB, a line each.
     """
 
     folder: Path
@@ -32,10 +48,15 @@ class Stack:
     kafka: str = ""
     mongodb: str = ""
     uses: list[str] = field(default_factory=list)
-    servers: list[LocalKafka | LocalMongo | ImageKafka] = field(default_factory=list)
+    servers: list[_Startable] = field(default_factory=list)
+
+    @property
+    def description(self) -> str:
+        """Which Kafka and which MongoDB, in one line."""
+        return "; ".join(self.uses)
 
     def start(self) -> None:
-        """Start what the environment does not name.
+        """Start what the environment does not name. Not for an event loop's thread.
 
         Raises:
             StartError: says what is missing and the command that mends it.
@@ -45,36 +66,37 @@ class Stack:
             self.kafka = servers
             self._says(f"Kafka: the cluster at {servers}")
         else:
-            broker = self._broker()
+            broker = self._first_that_starts(
+                lambda: LocalKafka(self.folder / "kafka", state=self.state, detached=self.detached, say=self.say),
+                lambda: ImageKafka(self.folder),
+            )
             self.kafka = broker.bootstrap_servers
             self._says(f"Kafka: {broker.description} at {self.kafka}")
         if url := os.environ.get("RINGBACK_MONGODB_URL"):
             self.mongodb = url
             self._says("MongoDB: the one in RINGBACK_MONGODB_URL")
         else:
-            mongo = LocalMongo(self.folder / "mongo", detached=self.detached)
-            mongo.start()
-            self.servers.append(mongo)
+            mongo = self._first_that_starts(
+                lambda: LocalMongo(self.folder / "mongo", detached=self.detached),
+                lambda: ImageMongo(self.folder),
+            )
             self.mongodb = mongo.url
             self._says(f"MongoDB: {mongo.description} at 127.0.0.1:{mongo.port}")
 
-    def _broker(self) -> LocalKafka | ImageKafka:
-        broker: LocalKafka | ImageKafka
+    def _first_that_starts(self, local: Callable[[], S], image: Callable[[], T]) -> S | T:
         try:
-            broker = LocalKafka(self.folder / "kafka", state=self.state, detached=self.detached, say=self.say)
-            broker.start()
+            return self._started(local())
         except StartError as error:
-            if not java_missing():
-                raise
-            # No Java, and none to be had: an engine with the image is the last way.
             self.say(str(error).splitlines()[0])
-            broker = ImageKafka(self.folder)
             try:
-                broker.start()
+                return self._started(image())
             except StartError as second:
-                raise StartError(f"{error}\n(or a Docker engine with the Kafka image: {second})") from second
-        self.servers.append(broker)
-        return broker
+                raise StartError(f"{error}\n(nor from a Docker image: {second})") from second
+
+    def _started(self, server: S) -> S:
+        server.start()
+        self.servers.append(server)
+        return server
 
     def _says(self, line: str) -> None:
         self.uses.append(line)

@@ -5,12 +5,10 @@ Used by `ringback demo`, `ringback bench` and the e2e tests alike, so that all t
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import secrets
 import signal
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from typing import Self
 
 import aiohttp
 
+from deploy.local.process import die_with_parent, free_ports, tail
 from services.runtime.clock import monotonic_s
 
 ACCOUNT_SID = "AC" + "5a" * 16
@@ -38,28 +37,10 @@ MODULES: Mapping[str, str] = {
 SERVICES = tuple(name for name in MODULES if name != "sandbox")
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 30.0
-PR_SET_PDEATHSIG = 1
 
 
 class SystemFailure(Exception):
     """A process did not start, or ended; the message holds the end of its log."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody listens on at this moment."""
-    with contextlib.ExitStack() as stack:
-        found = []
-        for _ in range(count):
-            sock = stack.enter_context(socket.socket())
-            sock.bind(("127.0.0.1", 0))
-            found.append(int(sock.getsockname()[1]))
-        return found
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however it ends (Linux); for `preexec_fn`."""
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6", use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass
@@ -279,11 +260,6 @@ class System:
     async def __aexit__(self, *_: object) -> None:
         """Stop everything."""
         await self.stop()
-
-
-def tail(path: Path, lines: int = 20) -> str:
-    """Return the end of a log."""
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else "(no log)"
 
 
 def fresh_name() -> str:

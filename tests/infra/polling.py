@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, overload
 
@@ -38,3 +39,16 @@ async def eventually(
         if monotonic_s() > until:
             raise AssertionError(f"not within {timeout_s:.0f} s: {why}; last: {last!r}")
         await asyncio.sleep(every_s)
+
+
+def eventually_now(check: Callable[[], bool], timeout_s: float, why: str, every_s: float = 0.05) -> None:
+    """Wait, without an event loop, until `check` is true.
+
+    Raises:
+        AssertionError: it never became true in time.
+    """
+    until = monotonic_s() + timeout_s
+    while not check():
+        if monotonic_s() > until:
+            raise AssertionError(f"not within {timeout_s:.0f} s: {why}")
+        time.sleep(every_s)

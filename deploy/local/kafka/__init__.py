@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -9,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from deploy.local.process import Server, StartError, free_port, listens
+from deploy.local.process import Server, StartError, free_ports, listens
 
 POM = Path(__file__).with_name("pom.xml")
 LOGGING = POM.with_name("log4j2.properties")
 DEFAULT_STATE = Path(".ringback")
+KAFKA_VERSION = re.findall(r"<version>([\d.]+\.[\d.]+)</version>", POM.read_text())[0]
+JAVA_NEEDED = 17
 CLUSTER_ID = "UmluZ2JhY2stbG9jYWwtMQ"
 HEAP = "-Xmx512m"
 START_LIMIT_S = 60.0
@@ -49,26 +52,34 @@ controlled.shutdown.enable=true
 """
 
 
-def java_missing() -> str | None:
-    """Return the command that installs what is missing, or None when Java and Maven are here."""
-    missing = [
-        package for tool, package in (("java", "openjdk-17-jre-headless"), ("mvn", "maven")) if not shutil.which(tool)
-    ]
-    return f"apt-get install -y {' '.join(missing)}" if missing else None
+def java_version() -> int | None:
+    """Return the major version of the `java` on PATH, None when there is none."""
+    if not shutil.which("java"):
+        return None
+    said = subprocess.run(["java", "-version"], capture_output=True).stderr.decode(errors="replace")
+    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    return int(found[1]) if found else None
 
 
-def ensure_java(say: Say = print) -> None:
-    """Have Java and Maven: as root on Debian install them, saying so.
+def java_missing(*, maven: bool = True) -> str | None:
+    """Return the command that installs what is missing, or None when Java 17 (and Maven, if it is needed) are here."""
+    wanted = ["openjdk-17-jre-headless"] if (java_version() or 0) < JAVA_NEEDED else []
+    wanted += ["maven"] if maven and not shutil.which("mvn") else []
+    return f"apt-get install -y {' '.join(wanted)}" if wanted else None
+
+
+def ensure_java(say: Say = print, *, maven: bool = True) -> None:
+    """Have Java 17 and Maven: as root on Debian install them, saying so.
 
     Raises:
         StartError: they are missing and cannot be installed here; the message is the command to run.
     """
-    command = java_missing()
+    command = java_missing(maven=maven)
     if command is None:
         return
     if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
-        raise StartError(f"Kafka needs Java 17 and Maven. Run: sudo {command}")
-    say(f"Java 17 or Maven is missing; installing: {command}")
+        raise StartError(f"Kafka needs Java {JAVA_NEEDED} and Maven. Run: sudo {command}")
+    say(f"Java {JAVA_NEEDED} or Maven is missing; installing: {command}")
     for step in ("apt-get update -q", f"{command} -q"):
         done = subprocess.run(
             step.split(), env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, capture_output=True
@@ -78,27 +89,30 @@ def ensure_java(say: Say = print) -> None:
 
 
 def ensure_jars(state: Path = DEFAULT_STATE, say: Say = print) -> Path:
-    """Return the folder of Kafka's jars, resolving them the first time (54 MB); safe with several processes at once."""
-    target = (state / "kafka-libs").absolute()
+    """Return the folder of Kafka's jars, resolving them the first time (54 MB); safe with several processes at once.
+
+    Raises:
+        StartError: Java or Maven is missing, or Maven cannot resolve the jars.
+    """
+    target = (state / f"kafka-{KAFKA_VERSION}").absolute()
     state.mkdir(parents=True, exist_ok=True)
     with (state / "kafka-libs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (target / "complete").exists():
-            ensure_java(say)
+        there = target.exists()  # whole, if at all: it got its name when it was complete
+        ensure_java(say, maven=not there)
+        if not there:
             say("resolving Apache Kafka's jars with Maven (54 MB, once)")
-            fresh = Path(tempfile.mkdtemp(dir=state, prefix="kafka-libs-"))
-            done = subprocess.run(
-                ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime",
-                 f"-DoutputDirectory={fresh.absolute()}"], capture_output=True,
-            )  # fmt: skip
-            if done.returncode:
-                shutil.rmtree(fresh)
-                raise StartError(
-                    f"Maven could not resolve Kafka's jars:\n{done.stdout.decode(errors='replace')[-2000:]}"
-                )
-            (fresh / "complete").touch()
-            shutil.rmtree(target, ignore_errors=True)
-            fresh.rename(target)
+            with tempfile.TemporaryDirectory(dir=state, prefix="kafka-") as fresh:
+                libs = Path(fresh).absolute() / "libs"
+                done = subprocess.run(
+                    ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime",
+                     f"-DoutputDirectory={libs}"], capture_output=True,
+                )  # fmt: skip
+                if done.returncode:
+                    raise StartError(
+                        f"Maven could not resolve Kafka's jars:\n{done.stdout.decode(errors='replace')[-2000:]}"
+                    )
+                libs.rename(target)
     return target
 
 
@@ -112,7 +126,7 @@ class LocalKafka:
         detached: the broker outlives this process.
     """
 
-    description = "Apache Kafka 4.3.1 (one KRaft broker, from Maven jars)"
+    description = f"Apache Kafka {KAFKA_VERSION} (one KRaft broker, from Maven jars)"
 
     def __init__(
         self,
@@ -124,8 +138,8 @@ class LocalKafka:
         say: Say = lambda _: None,
     ) -> None:
         self._folder, self._state, self._detached, self._say = folder.absolute(), state, detached, say
-        self.port = port or free_port()
-        self._controller = free_port()
+        free, self._controller = free_ports(2)
+        self.port = port or free
         self._server: Server | None = None
 
     @property
