@@ -410,7 +410,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
                         await asyncio.sleep(0.005)
         except (TimeoutError, KafkaError):
             return False
-        return set(mine) <= self._consumer.assignment()
+        return bool(set(mine) <= self._consumer.assignment())
 
 
 def dead_letter(
