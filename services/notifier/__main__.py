@@ -1,7 +1,5 @@
 """`python -m services.notifier`."""
 
-import structlog
-
 from schemas.base import EventData
 from schemas.envelope import Event
 from schemas.inbound import ReceiptReceived
@@ -9,7 +7,7 @@ from schemas.touches import TouchDue
 from services.notifier.adapters.mongo import MongoStore
 from services.notifier.adapters.tail import KafkaTail
 from services.notifier.adapters.twilio import TwilioProvider
-from services.notifier.parts import Connections
+from services.notifier.connections import Connections
 from services.notifier.pump import Pump
 from services.notifier.settings import NotifierSettings
 from services.notifier.shell import Shell
@@ -18,8 +16,6 @@ from services.policy.suppression import key_check
 from services.runtime import service
 from services.runtime.health import Health
 from services.runtime.kafka import ConsumerLoop, KafkaProducer
-
-log = structlog.get_logger(__name__)
 
 
 async def notify(settings: NotifierSettings) -> int:
@@ -48,7 +44,13 @@ async def notify(settings: NotifierSettings) -> int:
             (ReceiptReceived.TOPIC, "notifier-receipts", shell.on_receipt),
         )
     )
-    parts: list[service.Part] = [Connections(store, provider, producer, key_check(key)), tail, pump, touches, receipts]
+    parts: list[service.Part] = [
+        Connections(store, provider, producer, servers, key_check(key)),
+        tail,
+        pump,
+        touches,
+        receipts,
+    ]
     return await service.run("notifier", settings, health, parts)
 
 

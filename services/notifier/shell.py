@@ -87,6 +87,7 @@ class Shell:
         # Names this process's life: what a claim says must not be mistaken for an earlier life's.
         self._life = f"{self.instance}/{int(self.clock.real_now().timestamp() * 1000)}"
         self._claims = 0
+        self._half_kept: dict[str, Delivery] = {}
 
     def claim_name(self) -> str:
         """Return a name no other claim has or had."""
@@ -105,8 +106,17 @@ class Shell:
         mine = delivery.not_before <= now and room.has_room(delivery.lane)
         if mine:
             delivery = delivery.claimed(self.claim_name(), real_now + CLAIM_FOR, real_now)
-        if not await self.store.insert(delivery):
-            return "ignored:duplicate"
+        try:
+            fresh = await self.store.insert(delivery)
+        except TransientError:
+            self._half_kept.setdefault(delivery.touch_id, delivery)
+            raise
+        before = self._half_kept.pop(delivery.touch_id, None)
+        if not fresh:
+            if before is None:
+                return "ignored:duplicate"
+            # The write arrived although its answer did not: it stands there under the claim it was made with.
+            delivery, mine = before, before.claim_by is not None
         if mine:
             room.take(delivery)
         else:

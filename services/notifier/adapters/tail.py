@@ -135,8 +135,8 @@ class KafkaTail:
             began = boottime_s()
             try:
                 async with asyncio.timeout(ASK_LIMIT_S):
-                    ends = await self._consumer.end_offsets(list(self._positions))
-                    while any(self._positions[partition] < end for partition, end in ends.items()):
+                    ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
+                    while any(self._positions.get(partition, 0) < end for partition, end in ends.items()):
                         self._read.clear()
                         await self._read.wait()
                 self._complete_s = began

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.touches import TouchFailed, TouchSuppressed
 from services.notifier.adapters.twilio import Listed
-from services.notifier.domain.delivery import State
+from services.notifier.domain.delivery import Delivery, State
 from services.notifier.domain.facts import LeftInDoubt, NotSent, ProviderAccepted, Refused
 from services.notifier.domain.gate import Tail
 from services.notifier.errors import StoreAway
@@ -301,3 +301,20 @@ async def test_officers_text_passes_a_gate_that_is_closed_for_borrowers(bench: B
     stored = await bench.run(touch(audience="officer"))
     assert (stored.state, stored.to) == (State.SENT, "+12125550161")
     assert stored.to != CALLER
+
+
+async def test_touch_whose_write_arrived_unanswered_is_worked_on_when_it_comes_again(bench: Bench) -> None:
+    insert = bench.store.insert
+
+    async def lost_answer(delivery: Delivery) -> bool:
+        await insert(delivery)
+        bench.store.insert = insert  # type: ignore[method-assign]
+        raise StoreAway("the write arrived, its answer did not")
+
+    bench.store.insert = lost_answer  # type: ignore[method-assign]
+    with pytest.raises(StoreAway):
+        await bench.shell.on_touch(event(), bench)
+    assert await bench.shell.on_touch(event(), bench) == "applied"
+    await bench.shell.deliver(bench.taken.pop())
+    assert bench.said() == ["touch.sent"]
+    assert await bench.shell.on_touch(event(), bench) == "ignored:duplicate"

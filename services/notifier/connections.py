@@ -1,0 +1,37 @@
+"""The notifier's connections as one part of the service: first up, last down."""
+
+from typing import Final
+
+from schemas.inbound import ReceiptReceived, ReplyReceived
+from schemas.topics import BY_NAME
+from schemas.touches import TouchDue, TouchResult
+from services.notifier.adapters.mongo import Store
+from services.notifier.adapters.twilio import TextProvider
+from services.runtime.kafka import KafkaProducer
+from services.runtime.service import Resource
+from services.runtime.topics_admin import check_topics
+
+TOPICS: Final = tuple(BY_NAME[data.TOPIC] for data in (TouchDue, TouchResult, ReceiptReceived, ReplyReceived))
+
+
+class Connections(Resource):
+    """MongoDB, the provider and the producer."""
+
+    def __init__(
+        self, store: Store, provider: TextProvider, producer: KafkaProducer, servers: str, key_check: str
+    ) -> None:
+        self._store, self._provider, self._producer = store, provider, producer
+        self._servers, self._key_check = servers, key_check
+
+    async def start(self) -> None:
+        """Connect; refuse topics that differ from the code, and a number key that is not the deployment's."""
+        await check_topics(self._servers, TOPICS)
+        await self._store.start(self._key_check)
+        await self._provider.start()
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Let go; MongoDB last, for it is where everything is."""
+        await self._provider.stop()
+        await self._producer.stop()
+        await self._store.stop()
