@@ -32,13 +32,12 @@ class Leads:
 
 
 @pytest.fixture(params=["fake", "real"])
-async def both(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Store, Leads]]:
+async def both(request: pytest.FixtureRequest, mongo: Mongo) -> AsyncIterator[tuple[Store, Leads]]:
     if request.param == "fake":
         fake = FakeStore()
         await fake.start("check")
         yield fake, Leads(fake, None)
         return
-    mongo: Mongo = request.getfixturevalue("mongo")
     name = f"contract_{datetime.now(UTC).timestamp():.6f}".replace(".", "_")
     store = MongoStore(mongo.url, name)
     await store.start("check")
