@@ -57,12 +57,12 @@ def refuse(row: Row, missed: LeadOpened | LeadCalledAgain, cadence: Cadence, why
 
 
 def callback_only(row: Row, missed: LeadOpened | LeadCalledAgain, now: datetime) -> Change:
-    """Ask for the callback at once; no text (C11)."""
+    """Ask for the callback at once; no text (C11). How urgent that is, leads knows, which has seen the call too."""
     if row.sequence is None:  # the row was lost: the request still needs a sequence to be about
         empty = Sequence(missed.cadence, missed.local_day, missed.call.ended_at, missed.callback_morning)
         row = replace(row, sequence=empty)
     # The lead's own count as the attempt: every further call is a request of its own, the same one on a replay.
-    return row, (RequestTask("called-again", missed.lead_seq, now, None, True, "called_again"),)
+    return row, (RequestTask("called-again", missed.lead_seq, now, None, False, "called_again"),)
 
 
 def stop(row: Row, cadence: Cadence | None, why: Stop) -> Change:

@@ -170,7 +170,7 @@ def test_retriable_failure_without_an_instant_is_tried_again_a_minute_later_but_
 def test_caller_who_rings_again_the_same_day_gets_a_callback_and_no_second_sequence() -> None:
     """C11, Q2: while the sequence runs, and after it has finished."""
     again = lead(LeadCalledAgain, 2, LATER)
-    assert effects_of(OPENED, SENT, again) == (RequestTask("called-again", 2, LATER, None, True, "called_again"),)
+    assert effects_of(OPENED, SENT, again) == (RequestTask("called-again", 2, LATER, None, False, "called_again"),)
     contacted = lead(LeadContacted, 2, LATER)
     third = lead(LeadCalledAgain, 3, LATER + timedelta(hours=1))
     assert [type(effect) for effect in effects_of(OPENED, SENT, contacted, third)] == [RequestTask]
