@@ -8,7 +8,7 @@ from schemas.leads import LeadEvent, LeadOptedIn, LeadOptedOut
 from services.sequencer.domain import steps
 from services.sequencer.domain.cadence import Cadences, Stop
 from services.sequencer.domain.effects import Effect
-from services.sequencer.domain.row import EMPTY, Phase, Row
+from services.sequencer.domain.row import Phase, Row
 from services.sequencer.domain.rules import RULES, Decision
 
 SOURCE = "ringback/sequencer"
@@ -40,15 +40,13 @@ def decide(before: Row, event: Event[EventData], cadences: Cadences) -> Decision
     if made.row == before:
         return replace(made, row=before)
     effects = (*early, *made.effects)
-    changed = replace(made.row, last_event=event.id, last_effects=effects)
+    changed = made.row.remembering(event.id, effects)
     return Decision(changed, effects, None if effects else made.ignored)
 
 
 def _heard(row: Row, data: LeadEvent, cadences: Cadences) -> tuple[Row, tuple[Effect, ...]]:
     """Take what every event of a lead says: its count, and whether texting is open, whatever the row believed."""
-    row = replace(row, lead_seq=data.lead_seq) if data.lead_id == row.lead_id else replace(
-        EMPTY, lead_id=data.lead_id, lead_seq=data.lead_seq
-    )  # fmt: skip
+    row = row.heard(data.lead_seq) if data.lead_id == row.lead_id else Row(lead_id=data.lead_id, lead_seq=data.lead_seq)
     if data.texting == "stopped" and row.phase is not Phase.STOPPED and not isinstance(data, LeadOptedOut):
         row, effects = steps.stop(row, steps.cadence_of(row, cadences), Stop.OPTED_OUT)
         return replace(row, phase=Phase.STOPPED), effects

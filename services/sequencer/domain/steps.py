@@ -141,7 +141,7 @@ def settled(row: Row) -> Row:
 
 
 def _with(row: Row, state: StepState) -> Row:
-    return replace(row, sequence=row.sequence.having(state)) if row.sequence else row
+    return row.following(row.sequence.having(state)) if row.sequence else row
 
 
 def _touch(cadence: Cadence, step: Step, attempt: int, due_at: datetime) -> EmitTouch:
