@@ -12,6 +12,7 @@ from docker.errors import DockerException, ImageNotFound
 from testcontainers.community.kafka import KafkaContainer
 from testcontainers.community.mongodb import MongoDbContainer
 from testcontainers.core.config import testcontainers_config
+from testcontainers.core.labels import LABEL_SESSION_ID, SESSION_ID
 
 from deploy.local.image import IMAGE_SETTINGS
 from deploy.local.mongo import REPLICA_SET, initiated
@@ -46,6 +47,16 @@ def no_containers_because(*images: str) -> str | None:
     finally:
         client.close()
     return None
+
+
+def ours() -> set[str]:
+    """Return the ids of the containers that this test session has started and not removed."""
+    client = docker.from_env(timeout=30)
+    try:
+        found = client.containers.list(all=True, filters={"label": f"{LABEL_SESSION_ID}={SESSION_ID}"})
+        return {str(container.id) for container in found}
+    finally:
+        client.close()
 
 
 def _engine_silent_because() -> str | None:
@@ -107,20 +118,26 @@ class ReplicaSetContainer(MongoDbContainer):  # type: ignore[misc]
 @contextmanager
 def kafka_container(image: str) -> Iterator[str]:
     """Run a broker for as long as the block; yield its bootstrap servers."""
-    with ApacheKafkaContainer(image).start(timeout=START_LIMIT_S) as container:
+    container = ApacheKafkaContainer(image)
+    try:
+        container.start(timeout=START_LIMIT_S)
         yield container.get_bootstrap_server()
+    finally:
+        container.stop()
 
 
 @contextmanager
 def mongo_container(image: str) -> Iterator[str]:
     """Run a MongoDB replica set of one for as long as the block; yield its URL once it takes writes."""
-    with ReplicaSetContainer(image) as container:
+    container = ReplicaSetContainer(image)
+    try:
+        container.start()
         url: str = container.get_connection_url()
         client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(url, serverSelectionTimeoutMS=500)
         try:
-            eventually_now(
-                lambda: initiated(client, "127.0.0.1:27017"), START_LIMIT_S, "a writable primary in the container"
-            )
+            eventually_now(lambda: initiated(client, "127.0.0.1:27017"), START_LIMIT_S, "a writable primary")
         finally:
             client.close()
         yield url
+    finally:
+        container.stop()

@@ -131,10 +131,13 @@ async def test_up_killed_halfway_is_cleared_by_the_next_down(folder: Path) -> No
     assert started_ticks(pid) is None
 
 
-async def test_containers_give_the_same_parts(tmp_path: Path) -> None:
+async def test_containers_give_the_same_parts_and_are_gone_afterwards(tmp_path: Path) -> None:
     """The second provider in short, on every run; `make test-containers` runs the whole suite on it."""
     if why := unusable_because("containers"):
         pytest.skip(why)
+    from tests.infra.containers import ours
+
+    before = ours()
     with kafka_from("containers", tmp_path) as kafka, mongo_from("containers", tmp_path) as mongo:
         await create_topics(kafka.bootstrap_servers, replication=1, topics=[Topic("from-a-container", partitions=1)])
         async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, acks="all") as producer:
@@ -142,3 +145,4 @@ async def test_containers_give_the_same_parts(tmp_path: Path) -> None:
         client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(mongo.url, io_loop=asyncio.get_running_loop())
         await test_writes_are_majority_and_transactions_work(client.things)
         client.close()
+    assert ours() == before
