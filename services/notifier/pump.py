@@ -86,7 +86,8 @@ class Pump:
     # Part
 
     async def start(self) -> None:
-        """Have idleness asked."""
+        """Have idleness asked; do now what would make the first text wait."""
+        self._shell.warm_up()
         self._shell.health.idle_checks.append(self._busy)
 
     async def run(self) -> None:

@@ -89,6 +89,11 @@ class Shell:
         self._claims = 0
         self._half_kept: dict[str, Delivery] = {}
 
+    def warm_up(self) -> None:
+        """Have every branch's calendar worked out: a year's holidays take long enough to make the tail look stale."""
+        for branch in self.directory.branches:
+            self.directory.is_open(branch, self.clock.now())
+
     def claim_name(self) -> str:
         """Return a name no other claim has or had."""
         self._claims += 1

@@ -5,6 +5,7 @@ Every way in (webhooks, call logs) asks here, so a caller is spelled the same ev
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 import phonenumbers
@@ -104,6 +105,7 @@ def mask(number: str | None) -> str:
     return "***"
 
 
+@lru_cache(maxsize=1024)
 def national(e164: str) -> str:
     """Return a number as people in its country write it: `(212) 555-0100`."""
     return phonenumbers.format_number(phonenumbers.parse(e164), phonenumbers.PhoneNumberFormat.NATIONAL)

@@ -181,9 +181,9 @@ class MongoStore:
         """Replace under the same `rev`."""
         try:
             async with _answering():
-                done = await self._deliveries.replace_one(
-                    {"_id": delivery.touch_id, "rev": delivery.rev}, to_doc(replace(delivery, rev=delivery.rev + 1))
-                )
+                doc = to_doc(delivery)
+                doc["rev"] = delivery.rev + 1
+                done = await self._deliveries.replace_one({"_id": delivery.touch_id, "rev": delivery.rev}, doc)
         except DuplicateKeyError as error:
             return "sent_key_taken" if "sent_key" in (error.details or {}).get("keyPattern", {}) else "sid_taken"
         return "saved" if done.matched_count else "moved"
