@@ -185,7 +185,7 @@ def _of_deliveries(deliveries: list[Any]) -> Iterator[Line]:
 
 def _of_timers(timers: list[Any]) -> Iterator[Line]:
     for timer in timers:
-        yield Line(timer["due_at"], 7, "timer", f"{timer.get('step', '?')} comes due", timer.get("state", ""))
+        yield Line(timer["due"], 7, "timer", f"{timer.get('step', '?')} comes due", timer.get("state", ""))
 
 
 def _of_log(log: list[Any]) -> Iterator[Line]:

@@ -55,11 +55,11 @@ class Run:
     async def next_due(self, http: aiohttp.ClientSession) -> datetime | None:
         """Return when the next timer, held text or simulated borrower is due (virtual)."""
         timer, held, acts = await asyncio.gather(
-            self.db.timers.find_one({"state": "pending"}, sort=[("due_at", 1)]),
+            self.db.timers.find_one({"state": "pending"}, sort=[("due", 1)]),
             self.db.deliveries.find_one({"state": "accepted"}, sort=[("not_before", 1)]),
             self._next_act(http),
         )
-        found = [timer["due_at"]] if timer else []
+        found = [timer["due"]] if timer else []
         found += [held["not_before"]] if held else []
         found += [acts] if acts else []
         return min(found, default=None)

@@ -8,12 +8,13 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from motor.motor_asyncio import AsyncIOMotorClient
 
 from deploy.local.system import System, fresh_name
 from schemas.topics import topics_of
 from services.runtime.clock import write_clock
 from services.runtime.topics_admin import create_topics
-from tests.e2e.telephony import World, database
+from tests.e2e.telephony import World
 
 MONDAY_11_EDT = datetime(2026, 3, 9, 15, 0, tzinfo=UTC)
 
@@ -43,4 +44,8 @@ async def world(kafka: Any, mongo: Any, tmp_path_factory: pytest.TempPathFactory
         group_prefix=prefix,
     )
     async with system, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
-        yield World(system, clock, http, database(mongo.url, system.database))
+        looking: Any = AsyncIOMotorClient(mongo.url, tz_aware=True)
+        try:
+            yield World(system, clock, http, looking[system.database])
+        finally:
+            looking.close()

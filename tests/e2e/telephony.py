@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from motor.motor_asyncio import AsyncIOMotorClient
 from twilio.request_validator import RequestValidator
 
 from deploy.local.system import ACCOUNT_SID, AUTH_TOKEN, System
@@ -188,8 +187,3 @@ class Call:
         await self.legs_end()
         await self.dial()
         await self.ends()
-
-
-def database(url: str, name: str) -> Any:
-    """Return a database for looking at."""
-    return AsyncIOMotorClient(url, tz_aware=True)[name]

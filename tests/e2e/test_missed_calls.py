@@ -203,7 +203,7 @@ async def test_phone_task_comes_due_the_next_business_morning_of_the_branch(worl
     await world.idle()
     due = await world.db.timers.find_one({"key": f"larkspur:{caller}", "state": "pending"})
     assert due is not None
-    local = due["due_at"]
+    local = due["due"]
     assert (local.hour, local.minute) == (12, 30), "8:30 in New York's summer time"
     world.move_to(local + timedelta(seconds=1))
     lead = await eventually(

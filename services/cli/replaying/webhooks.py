@@ -103,7 +103,7 @@ def afterwards(call: LoggedCall, twiml_legs: Sequence[DialledLeg], base: str, ac
             pressed = dialled.screen_url.replace("step=screen", "step=pressed")
             add(leg.answered_at, dialled.screen_url, {**own, "CallStatus": "in-progress"})
             add(min(leg.answered_at + KEY_AFTER, leg.ended_at), pressed,
-                {**own, "CallStatus": "in-progress", "Digits": "1"}, decides=True)  # fmt: skip
+                {**own, "CallStatus": "in-progress", "Digits": "1"})  # fmt: skip
         add(leg.ended_at, dialled.status_url,
             {**own, "CallStatus": leg.status, "CallDuration": str(int(leg.talk_s)), "Timestamp": format_datetime(leg.ended_at)})  # fmt: skip
     if not call.hung_up_ringing and call.legs:

@@ -88,7 +88,7 @@ class Memory:
     async def calls_settling(self) -> int:
         """Count calls that settle."""
         await self._ask("calls_settling")
-        return sum("settle_at" in call for call in self.calls.values())
+        return sum("settle_at" in call and "ended_at" in call for call in self.calls.values())
 
     async def call_due(self, now: datetime) -> bool:
         """Say whether a call is due."""

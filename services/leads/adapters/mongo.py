@@ -20,7 +20,7 @@ from services.policy.suppression import KEY_CHECK_ID
 
 TIMEOUT_MS = 5_000
 
-ERRORS: Final[Mapping[type[Exception], type[StoreAway | StoreRefused]]] = {
+ERRORS: Final[Mapping[type[BaseException], type[StoreAway | StoreRefused]]] = {
     driver.PyMongoError: StoreAway,
     driver.ConnectionFailure: StoreAway,
     driver.OperationFailure: StoreAway,  # but see REFUSED
@@ -46,9 +46,14 @@ Collection = Any
 """Motor has no types; its collections stay inside this file."""
 
 
+def kind_of(error: type[BaseException]) -> type[StoreAway | StoreRefused]:
+    """Return our kind of one of the driver's error classes."""
+    return next(ERRORS[model] for model in error.__mro__ if model in ERRORS)
+
+
 def translated(error: Exception) -> StoreAway | StoreRefused:
     """Return our error for one of the driver's."""
-    kind = next(ERRORS[model] for model in type(error).__mro__ if model in ERRORS)
+    kind = kind_of(type(error))
     if isinstance(error, driver.OperationFailure) and error.code in REFUSED:
         kind = StoreRefused
     return kind(f"MongoDB: {type(error).__name__}: {str(error)[:300]}")
@@ -145,7 +150,7 @@ class Mongo:
     async def calls_settling(self) -> int:
         """Count calls that settle."""
         async with _asking():
-            return int(await self._calls.count_documents({"settle_at": {"$exists": True}}))
+            return int(await self._calls.count_documents({"settle_at": {"$exists": True}, "ended_at": {"$exists": True}}))
 
     async def call_due(self, now: datetime) -> bool:
         """Say whether a call is due."""

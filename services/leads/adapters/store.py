@@ -34,7 +34,7 @@ class Store(Protocol):
         """Note that all a decision causes is done (`applied`), or has to wait for another fact; it settles no more."""
 
     async def calls_settling(self) -> int:
-        """Return how many calls have a `settle_at`."""
+        """Return how many calls are over and wait to be decided; one still going on is nobody's unfinished work."""
 
     async def call_due(self, now: datetime) -> bool:
         """Return whether `claim_call` would find one."""
