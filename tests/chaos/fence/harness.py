@@ -151,7 +151,7 @@ class Rig:
         topics.append(NewTopic(self.changelog, PARTITIONS, 1, topic_configs={"cleanup.policy": "compact"}))
         await admin.create_topics(topics)
         await admin.close()
-        await self._read(self.out)  # the leaders are known once something could be read
+        await self.read(self.out)  # the leaders are known once something could be read
 
     async def allow_large_outputs(self) -> None:
         """Take the limit off the output topic."""
@@ -206,7 +206,7 @@ class Rig:
         finally:
             await producer.stop()
 
-    async def _read(self, topic: str) -> list[Any]:
+    async def read(self, topic: str) -> list[Any]:
         """Return every record of a topic, partition by partition."""
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
@@ -229,13 +229,13 @@ class Rig:
         """Return the rows as a recovery would find them: the last record of each key."""
         return {
             record.key.decode(): None if record.value is None else json.loads(record.value)
-            for record in await self._read(self.changelog)
+            for record in await self.read(self.changelog)
         }
 
     async def outputs(self) -> dict[str, list[str]]:
         """Return the ids that came out, by key, in order, repeats included."""
         found: dict[str, list[str]] = {}
-        for record in await self._read(self.out):
+        for record in await self.read(self.out):
             found.setdefault(record.key.decode(), []).append(record.value.decode().rstrip("x"))
         return found
 

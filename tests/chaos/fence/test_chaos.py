@@ -14,7 +14,7 @@ import pytest
 
 from deploy.local.kafka import LocalKafka
 from services.sequencer.adapters.fence import EXIT_LEASE_LOST
-from tests.chaos.fence.harness import SESSION_S, Rig, rig_on
+from tests.chaos.fence.harness import SESSION_S, Rig, rig_on, until
 
 ROUNDS = int(os.environ.get("RINGBACK_CHAOS_ROUNDS", "12"))
 RATE = 150.0
@@ -30,6 +30,10 @@ async def _act(rig: Rig, dice: random.Random, what: str, story: list[str]) -> No
         await worker.wait()
         worker.start()
     elif what == "terminate":
+        await until(f"{worker.name} listens to signals", lambda: worker.status() or worker.ended() is not None)
+        if worker.ended() is not None:
+            rig.tend()
+            return
         worker.signal(signal.SIGTERM)
         code = await worker.wait()
         # A worker whose lease ran out while it waited for the broker ends its own way.

@@ -121,6 +121,20 @@ async def gave_partitions_away(rig: Rig, options: tuple[str, ...]) -> list[str]:
     return [*([] if sum(held) == rig.keys else [f"the workers hold {held} rows of {rig.keys}"]), *await rig.wrong()]
 
 
+async def outputs_late_and_killed(rig: Rig, options: tuple[str, ...]) -> list[str]:
+    """Two events of each key at once; the broker takes outputs late and rows at once; kill -9 in between."""
+    worker = rig.worker("a", *options)
+    await rig.send(80)
+    worker.start("--slow-output-s", "9")
+    await until("the events are handled", lambda: worker.status().get("rows") == 40)
+    await asyncio.sleep(1)  # the rows are on their way to the broker, the outputs are not
+    worker.end()
+    worker.start()
+    await worker.at_end()
+    await rig.stop_all()
+    return await rig.wrong()
+
+
 async def _more_events(worker: Worker, count: int) -> None:
     await until(f"{worker.name} has finished {count} events", lambda: worker.status().get("events", 0) >= count)
 
@@ -134,6 +148,7 @@ SCENES: dict[str, Scene] = {
     "durable-changelog": changelog_late_and_killed,
     "fail-fast": one_send_refused,
     "lease": paused_past_its_session,
+    "one-per-key": outputs_late_and_killed,
     "offsets-report": rebalanced_after_many_writes,
     "forget": gave_partitions_away,
 }

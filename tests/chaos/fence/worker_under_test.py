@@ -97,25 +97,28 @@ class StockTableManager(FencedTableManager):
     Recovery = StockRecovery
 
 
+class Late:
+    """A producer whose records reach the broker late."""
+
+    def __init__(self, producer: Any, delay_s: float) -> None:
+        self.producer, self.delay_s = producer, delay_s
+
+    async def send(self, *args: Any, **kwargs: Any) -> Any:
+        async def late() -> Any:
+            await asyncio.sleep(self.delay_s)
+            return await (await self.producer.send(*args, **kwargs))
+
+        if not self.delay_s:
+            return await self.producer.send(*args, **kwargs)
+        return asyncio.ensure_future(late())
+
+
 def slow_table(delay_s: float, wait: bool, forget: bool) -> type[DurableTable]:
     """Return a table whose changelog writes reach the broker late, and are awaited or not."""
 
-    class Late:
-        def __init__(self, producer: Any) -> None:
-            self.producer = producer
-
-        async def send(self, *args: Any, **kwargs: Any) -> Any:
-            async def late() -> Any:
-                await asyncio.sleep(delay_s)
-                return await (await self.producer.send(*args, **kwargs))
-
-            if not delay_s:
-                return await self.producer.send(*args, **kwargs)
-            return asyncio.ensure_future(late())
-
     class Table(DurableTable):
         async def put(self, producer: Any, partition: int, key: bytes, row: Row | None) -> Any:
-            sent = await super().put(Late(producer), partition, key, row)
+            sent = await super().put(Late(producer, delay_s), partition, key, row)
             if not forget:
                 self.data._key_partition.pop(key, None)  # Faust tracks only rows it has read from the changelog
             if wait:
@@ -143,7 +146,7 @@ def fence_without(without: set[str], args: argparse.Namespace) -> type[Fence]:
 
         async def _send(self, producer: Any, send: Any) -> Any:
             try:
-                sent = await super()._send(producer, send)
+                sent = await super()._send(Late(producer, args.slow_output_s), send)
             except Exception:
                 if "fail-fast" not in without:
                     raise
@@ -232,6 +235,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--rebalance-s", type=float, default=20.0)
     parser.add_argument("--pace-s", type=float, default=0.0)
     parser.add_argument("--slow-changelog-s", type=float, default=0.0)
+    parser.add_argument("--slow-output-s", type=float, default=0.0)
     parser.add_argument("--slow-seek-s", type=float, default=0.0)
     parser.add_argument("--log-level", default="WARNING")
     parser.add_argument("--without", action="append", default=[], choices=MENDINGS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import cached_property
 from typing import Any
 
 import faust
@@ -20,6 +21,10 @@ class DurableTable(faust.Table):  # type: ignore[misc]
     recovered = 0
     """Changelog records applied by recoveries so far."""
 
+    @cached_property
+    def _topic(self) -> str:
+        return str(self.changelog_topic_name)
+
     def row(self, key: bytes) -> Row | None:
         """Return a copy of the row of a key whose partition is ours."""
         found = self.data.data.get(key)
@@ -30,7 +35,7 @@ class DurableTable(faust.Table):  # type: ignore[misc]
         if row is not None and not row:
             raise ValueError("a row must not be empty: Faust's memory store takes empty for deleted")
         value = None if row is None else json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode()
-        sent: asyncio.Future[Any] = await producer.send(self.changelog_topic_name, value, key=key, partition=partition)
+        sent: asyncio.Future[Any] = await producer.send(self._topic, value, key=key, partition=partition)
         store = self.data
         if value is None:
             store.data.pop(key, None)
@@ -54,4 +59,4 @@ class DurableTable(faust.Table):  # type: ignore[misc]
 
     def changelog_tp(self, partition: int) -> TP:
         """Return the changelog's partition for rows of a source partition."""
-        return TP(self.changelog_topic_name, partition)
+        return TP(self._topic, partition)

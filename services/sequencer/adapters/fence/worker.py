@@ -21,7 +21,7 @@ from .pins import check_pins
 from .recovery import FencedTableManager
 from .settings import FenceSettings
 from .table import DurableTable, Row
-from .transport import FencedApp
+from .transport import FencedApp, QuietMonitor
 from .window import Entry, Window
 
 log = structlog.get_logger(__name__)
@@ -141,6 +141,7 @@ class Fence:
             datadir=str(s.data_dir),
             Table=self.Table,
             TableManager=self.TableManager,
+            Monitor=QuietMonitor,
             processing_guarantee="at_least_once",
             cython_optimizations=True,
             web_enabled=False,

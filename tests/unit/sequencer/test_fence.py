@@ -1,0 +1,206 @@
+"""The fence's own parts, without a broker: the lease, the window, the pins."""
+
+import asyncio
+from typing import Any, NoReturn
+
+import pytest
+
+from services.sequencer.adapters.fence import UntestedVersion, check_pins
+from services.sequencer.adapters.fence.lease import Lease, watch_membership
+from services.sequencer.adapters.fence.pins import SOURCES, VERSIONS
+from services.sequencer.adapters.fence.window import Entry, Window
+
+
+class Ended(Exception):
+    """Stands for the end of the process."""
+
+
+def end(why: str) -> NoReturn:
+    raise Ended(why)
+
+
+def fail(error: BaseException) -> NoReturn:
+    raise AssertionError(error)
+
+
+class Time:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def lease(time: Time) -> Lease:
+    return Lease(10.0, 60.0, clock=time, end=end)
+
+
+def test_lease_before_any_join_allows_nothing(lease: Lease) -> None:
+    with pytest.raises(Ended):
+        lease.check("event")
+
+
+def test_lease_counts_from_the_sending_of_the_answered_heartbeat(lease: Lease, time: Time) -> None:
+    lease.joined(100.0)
+    time.now = 108.4
+    lease.check("event")
+    lease.answered(101.0, rebalancing=False)  # sent before a pause, answered after it
+    time.now = 109.4
+    lease.check("event")
+    time.now = 109.6
+    with pytest.raises(Ended):
+        lease.check("event")
+
+
+def test_lease_in_a_rebalance_ends_with_its_time_out_however_many_heartbeats(lease: Lease, time: Time) -> None:
+    lease.joined(100.0)
+    for second in range(101, 151):
+        time.now = float(second)
+        lease.answered(time.now, rebalancing=True)
+        lease.check("write")
+    time.now = 151.1  # 0.85 of 60 s after the last heartbeat that knew of no rebalance
+    lease.answered(time.now, rebalancing=True)
+    with pytest.raises(Ended):
+        lease.check("write")
+    lease.joined(time.now)
+    lease.check("write")
+
+
+def test_worker_that_has_handed_in_its_partitions_may_write_nothing(lease: Lease) -> None:
+    lease.joined(100.0)
+    lease.handed_in()
+    with pytest.raises(Ended):
+        lease.check("write")
+
+
+def test_worker_put_out_of_the_group_ends_unless_it_is_leaving(lease: Lease) -> None:
+    lease.lost()  # never joined: nothing to lose
+    lease.joined(100.0)
+    with pytest.raises(Ended):
+        lease.lost()
+    lease.closing()
+    lease.lost()
+
+
+class SyncGroupRequest:
+    """Named as aiokafka's."""
+
+
+class Coordinator:
+    """What of aiokafka's coordinator the lease watches."""
+
+    def __init__(self, time: Time) -> None:
+        self.time, self.answer = time, True
+        self._rejoin_needed_fut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def _do_heartbeat(self) -> bool:
+        self.time.now += 3.0  # the answer takes long
+        return self.answer
+
+    async def _do_rejoin_group(self, subscription: Any) -> bool:
+        await self._send_req(SyncGroupRequest())
+        self.time.now += 1.0
+        await self._on_join_complete()
+        return True
+
+    async def _send_req(self, request: Any) -> None: ...
+
+    async def _on_join_complete(self) -> None: ...
+
+    def reset_generation(self) -> None: ...
+
+
+async def test_coordinator_tells_the_lease_of_joins_heartbeats_and_loss(lease: Lease, time: Time) -> None:
+    coordinator = Coordinator(time)
+    watch_membership(coordinator, lease)
+    await coordinator._do_rejoin_group(None)
+    assert lease.left_s() == pytest.approx(7.5)
+    await coordinator._do_heartbeat()
+    assert lease.left_s() == pytest.approx(5.5)
+    coordinator.answer = False
+    await coordinator._do_heartbeat()
+    assert lease.left_s() == pytest.approx(2.5)
+    with pytest.raises(Ended):
+        coordinator.reset_generation()
+
+
+def entry(key: bytes, *sends: Any, row: Any = None) -> Entry:
+    return Entry(event=key, key=key, began_s=0.0, outcome="applied", sends=sends, row=row)
+
+
+async def empty(window: Window) -> None:
+    async with asyncio.timeout(1):
+        while len(window):
+            await asyncio.sleep(0)
+
+
+async def test_window_finishes_in_order_although_a_later_event_is_acknowledged_first() -> None:
+    finished: list[bytes] = []
+    window = Window(4, lambda done, row: finished.append(done.event), fail)
+    window.start()
+    first, second = (asyncio.get_running_loop().create_future() for _ in range(2))
+    window.add(entry(b"a", first))
+    window.add(entry(b"b", second))
+    second.set_result(None)
+    await asyncio.sleep(0.01)
+    assert finished == []
+    first.set_result(None)
+    await empty(window)
+    assert finished == [b"a", b"b"]
+    await window.stop()
+
+
+async def test_window_takes_one_event_of_a_key_and_no_more_than_its_size() -> None:
+    window = Window(2, lambda done, row: None, fail)
+    window.start()
+    row = asyncio.get_running_loop().create_future()
+    window.add(entry(b"a", row=row))
+    assert not window.is_free(b"a")
+    assert window.is_free(b"b")
+    window.add(entry(b"b", row=row))
+    assert not window.is_free(b"c")
+    waiting = asyncio.create_task(window.wait_free(b"a"))
+    row.set_result(None)
+    async with asyncio.timeout(1):
+        await waiting
+    await empty(window)
+    await window.stop()
+
+
+async def test_window_whose_send_fails_ends_the_process_and_finishes_nothing_past_it() -> None:
+    finished: list[bytes] = []
+    failed = asyncio.Event()
+
+    def note(error: BaseException) -> NoReturn:
+        failed.set()
+        raise asyncio.CancelledError
+
+    window = Window(4, lambda done, row: finished.append(done.event), note)
+    window.start()
+    bad, good = (asyncio.get_running_loop().create_future() for _ in range(2))
+    window.add(entry(b"a", bad))
+    window.add(entry(b"b", good))
+    good.set_result(None)
+    bad.set_exception(OSError("refused"))
+    async with asyncio.timeout(1):
+        await failed.wait()
+    assert finished == []
+
+
+def test_installed_sources_are_the_tested_ones() -> None:
+    check_pins()
+
+
+def test_other_version_or_source_is_refused_by_name() -> None:
+    name = next(iter(SOURCES))
+    with pytest.raises(UntestedVersion, match=name.partition(":")[0]):
+        check_pins(VERSIONS, {name: "0" * 16})
+    with pytest.raises(UntestedVersion, match=r"faust-streaming is 0\.15\.3"):
+        check_pins({"faust-streaming": "0.15.4"}, {})
+    with pytest.raises(UntestedVersion, match="no_such_function"):
+        check_pins({}, {"faust.streams:Stream.no_such_function": ""})
