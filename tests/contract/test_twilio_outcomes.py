@@ -32,7 +32,7 @@ def vendor_errors(root: type[BaseException]) -> Iterator[type[BaseException]]:
 def test_every_error_of_both_vendors_is_in_the_table_by_name() -> None:
     known = {kind for kind, _ in ERRORS}
     vendors = {*vendor_errors(aiohttp.ClientError), *vendor_errors(TwilioException)}
-    assert vendors - known == set(), "a new error: is anything of the request at the provider when it is raised?"
+    assert vendors - known == set(), "a new error: is anything of the request at the twilio when it is raised?"
 
 
 def test_table_has_the_most_specific_first() -> None:
@@ -85,27 +85,27 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def provider(sandbox: Sandbox) -> AsyncIterator[TwilioProvider]:
+async def twilio(sandbox: Sandbox) -> AsyncIterator[TwilioProvider]:
     found = TwilioProvider(sandbox.settings.account_sid, sandbox.settings.auth_token, sandbox.url, timeout_s=1.0)
     await found.start()
     yield found
     await found.stop()
 
 
-async def send(provider: TwilioProvider, to: str = TEXT.to, in_s: float = 10) -> Answer:
+async def send(twilio: TwilioProvider, to: str = TEXT.to, in_s: float = 10) -> Answer:
     text = replace(TEXT, to=to)
-    return await provider.send(text, callback_url=CALLBACK, validity_s=60, write_before_s=monotonic_s() + in_s)
+    return await twilio.send(text, callback_url=CALLBACK, validity_s=60, write_before_s=monotonic_s() + in_s)
 
 
-async def test_text_arrives_as_it_was_given_and_is_listed(sandbox: Sandbox, provider: TwilioProvider) -> None:
-    answer = await send(provider)
+async def test_text_arrives_as_it_was_given_and_is_listed(sandbox: Sandbox, twilio: TwilioProvider) -> None:
+    answer = await send(twilio)
     assert isinstance(answer, ProviderAccepted)
     (message,) = sandbox.store.messages.values()
     assert (message.sid, message.to, message.from_, message.body) == (answer.sid, TEXT.to, TEXT.from_number, TEXT.body)
     assert (message.status_callback, message.validity_s) == (CALLBACK, 60)
-    (listed,) = await provider.listed(TEXT.to, TEXT.from_number)
+    (listed,) = await twilio.listed(TEXT.to, TEXT.from_number)
     assert (listed.sid, listed.body) == (answer.sid, TEXT.body)
-    assert await provider.listed(TEXT.to, "+12125559999") == []
+    assert await twilio.listed(TEXT.to, "+12125559999") == []
 
 
 @pytest.mark.parametrize(
@@ -113,27 +113,27 @@ async def test_text_arrives_as_it_was_given_and_is_listed(sandbox: Sandbox, prov
     [("429", NotSent, 0), ("5xx", LeftInDoubt, 0), ("lost", LeftInDoubt, 1), ("hang", LeftInDoubt, 0), ("slow", LeftInDoubt, 1)],
 )  # fmt: skip
 async def test_fault_is_told_apart_and_never_retried_by_the_client(
-    sandbox: Sandbox, provider: TwilioProvider, kind: str, said: type[Answer], taken: int
+    sandbox: Sandbox, twilio: TwilioProvider, kind: str, said: type[Answer], taken: int
 ) -> None:
     sandbox.faults.add(FaultSpec.model_validate({"kind": kind, "next": 1, "delay_ms": 3000}))
     began = monotonic_s()
-    assert isinstance(await send(provider), said)
+    assert isinstance(await send(twilio), said)
     assert monotonic_s() - began < 5, "its own time-out, not the SDK's none"
     assert len(sandbox.store.messages) == taken
-    assert isinstance(await send(provider), ProviderAccepted)
+    assert isinstance(await send(twilio), ProviderAccepted)
     assert len(sandbox.store.messages) == taken + 1
 
 
-async def test_request_whose_time_is_over_is_not_written(sandbox: Sandbox, provider: TwilioProvider) -> None:
-    assert await send(provider, in_s=-0.001) == NotSent("TooLate")
+async def test_request_whose_time_is_over_is_not_written(sandbox: Sandbox, twilio: TwilioProvider) -> None:
+    assert await send(twilio, in_s=-0.001) == NotSent("TooLate")
     assert len(sandbox.store.messages) == 0
 
 
 async def test_wrong_credentials_are_a_matter_of_configuration(sandbox: Sandbox) -> None:
-    provider = TwilioProvider(sandbox.settings.account_sid, "another", sandbox.url)
-    await provider.start()
-    answer = await send(provider)
-    await provider.stop()
+    twilio = TwilioProvider(sandbox.settings.account_sid, "another", sandbox.url)
+    await twilio.start()
+    answer = await send(twilio)
+    await twilio.stop()
     assert isinstance(answer, NotSent)
     assert answer.configuration
 
@@ -141,12 +141,12 @@ async def test_wrong_credentials_are_a_matter_of_configuration(sandbox: Sandbox)
 async def test_no_listener_is_known_unsent_and_its_list_is_away() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        provider = TwilioProvider("AC" + "0" * 32, "t", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        await provider.start()
-        assert await send(provider) == NotSent("ClientConnectorError")
+        twilio = TwilioProvider("AC" + "0" * 32, "t", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        await twilio.start()
+        assert await send(twilio) == NotSent("ClientConnectorError")
         with pytest.raises(ProviderAway):
-            await provider.listed(TEXT.to, TEXT.from_number)
-        await provider.stop()
+            await twilio.listed(TEXT.to, TEXT.from_number)
+        await twilio.stop()
 
 
 @pytest.mark.parametrize("answer", ["not json", "{}", ""])
@@ -159,23 +159,23 @@ async def test_answer_that_makes_no_sense_is_in_doubt(answer: str) -> None:
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    provider = TwilioProvider("AC" + "0" * 32, "t", f"http://127.0.0.1:{runner.addresses[0][1]}")
-    await provider.start()
-    assert isinstance(await send(provider), LeftInDoubt)
-    await provider.stop()
+    twilio = TwilioProvider("AC" + "0" * 32, "t", f"http://127.0.0.1:{runner.addresses[0][1]}")
+    await twilio.start()
+    assert isinstance(await send(twilio), LeftInDoubt)
+    await twilio.stop()
     await runner.cleanup()
 
 
 async def test_environment_cannot_lead_texts_elsewhere(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWILIO_REGION", "au1")
     monkeypatch.setenv("TWILIO_EDGE", "sydney")
-    provider = TwilioProvider(sandbox.settings.account_sid, sandbox.settings.auth_token, sandbox.url)
-    await provider.start()
-    assert isinstance(await send(provider), ProviderAccepted)
-    await provider.stop()
+    twilio = TwilioProvider(sandbox.settings.account_sid, sandbox.settings.auth_token, sandbox.url)
+    await twilio.start()
+    assert isinstance(await send(twilio), ProviderAccepted)
+    await twilio.stop()
 
 
-async def test_many_at_once_share_the_session(sandbox: Sandbox, provider: TwilioProvider) -> None:
-    answers = await asyncio.gather(*(send(provider, f"+1720555{n:04}") for n in range(50)))
+async def test_many_at_once_share_the_session(sandbox: Sandbox, twilio: TwilioProvider) -> None:
+    answers = await asyncio.gather(*(send(twilio, f"+1720555{n:04}") for n in range(50)))
     assert all(isinstance(answer, ProviderAccepted) for answer in answers)
     assert len({answer.sid for answer in answers if isinstance(answer, ProviderAccepted)}) == 50
