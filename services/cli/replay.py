@@ -3,6 +3,7 @@
 import asyncio
 import re
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from services.cli.replaying.driver import LEAD_IN, Replay, ReplayError
 from services.cli.replaying.summary import Summary, summarise
 from services.policy.directory import load_directory
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 FOLLOW_UP = timedelta(days=4)
 """How long after the last call timers still run: over a long week-end to the next business morning."""
 
@@ -160,7 +161,7 @@ def show(found: Summary, run: Run) -> None:
         detail = Table(box=None, padding=(0, 2))
         detail.add_column("caller")
         for stage in slowest[0].stages:
-            detail.add_column(stage, justify="right")
+            detail.add_column(stage, justify="right", no_wrap=True)
         detail.add_column("in all", justify="right")
         for path in slowest:
             detail.add_row(path.caller, *(f"{ms:.0f}" for ms in path.stages.values()), f"{path.to_accepted_ms:.0f}")

@@ -14,7 +14,8 @@ from schemas.leads import LeadCalledAgain, LeadOpened
 from schemas.topics import BY_NAME
 from schemas.touches import TouchDue
 
-STAGES = ("ingest", "leads", "sequencer", "notifier: read", "notifier: gate and render", "provider")
+# "notifier" is until the touch is in `deliveries`, "gate" until the request at the provider.
+STAGES = ("ingest", "leads", "sequencer", "notifier", "gate", "provider")
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,9 +79,11 @@ async def test_call_that_another_changed_is_not_saved(store: Store) -> None:
 
 
 async def test_due_call_is_claimed_by_one_and_again_when_its_lease_is_over(store: Store) -> None:
-    await store.insert_call(_call(settle_at=LATER))
-    await store.insert_call(_call("larkspur:twilio:CA2", settle_at=NOW))
+    lease_over = LATER + timedelta(days=1)
+    await store.insert_call(_call(settle_at=LATER, ended_at=NOW))
+    await store.insert_call(_call("larkspur:twilio:CA2", settle_at=NOW, ended_at=NOW))
     await store.insert_call(_call("larkspur:twilio:CA3"))
+    await store.insert_call(_call("larkspur:twilio:CA4", settle_at=lease_over))  # still going on
     assert not await store.call_due(NOW - timedelta(seconds=1))
     assert await store.call_due(NOW)
     lease = LATER + timedelta(seconds=10)

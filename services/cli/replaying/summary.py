@@ -76,7 +76,7 @@ async def summarise(db: Any, kafka: str, sandbox_url: str, played: int) -> Summa
     found.delivered = sum(1 for message in sent if message["status"] == "delivered")
     found.replies = sum(1 for message in messages if message["direction"] == "inbound")
     found.opt_outs = await db.suppressions.count_documents({"_id": {"$ne": "key-check"}})
-    found.tasks = await db.leads.count_documents({"task": {"$ne": None}})
+    found.tasks = await db.leads.count_documents({"tasks_made": {"$gte": 1}, "owner_id": {"$ne": None}})
     found.held.update(
         doc.get("reason", doc["state"]) for doc in deliveries if doc["state"] in ("suppressed", "expired")
     )
