@@ -113,7 +113,8 @@ class FencedProducer(driver.Producer):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Start the producer and watch its writes."""
         await super().on_start()
-        watch_writes(self._producer, self.app.lease)
+        if self._producer is not None:  # None when it was told to stop while it started
+            watch_writes(self._producer, self.app.lease)
 
 
 class FencedTransport(driver.Transport):  # type: ignore[misc]

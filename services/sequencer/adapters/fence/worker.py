@@ -180,7 +180,11 @@ class Fence:
 
     async def run(self) -> None:
         """Work until stopped. Raises what Faust crashed with; a lost lease or send ends the process instead."""
-        await self.app.start()
+        try:
+            await self.app.start()
+        except Exception:
+            if not self._stopping:  # told to stop on the way up, Faust's parts find each other gone
+                raise
         await self.app.wait_until_stopped()
         if self.app.crashed and not self._stopping:
             raise self.app.crash_reason or RuntimeError("Faust has stopped by itself")
