@@ -1,5 +1,7 @@
 """Where a lead belongs and who takes it: the directory says who may, `officers` who has."""
 
+import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -26,6 +28,9 @@ class Assigning:
     def __init__(self, store: Store, directory: Directory) -> None:
         self._store, self._directory = store, directory
         self._branches = {branch.id: branch for branch in directory.branches}
+        # One at a time within this process: side by side they would only take the same officer's `rev` from each other.
+        self._turns = {branch.id: asyncio.Lock() for branch in directory.branches}
+        self._known: dict[str, Officer] = {}
         self._officers = {branch.id: directory.officers_of(branch.id) for branch in directory.branches}
 
     def place(self, call: Call, branch_id: str) -> Place:
@@ -48,15 +53,28 @@ class Assigning:
             log.warning("unknown_branch", call_id=call.call_id, branch_id=branch_id, used=branch.id)
         return branch
 
-    async def take(self, place: Place, cause_id: str, now: datetime) -> str | None:
-        """Take an officer of the branch for a lead; whoever has taken it before a crash is found again."""
+    async def take(self, place: Place, cause_id: str, now: datetime, *, first_try: bool = False) -> str | None:
+        """Take an officer of the branch for a lead.
+
+        Args:
+            place: the branch and its day.
+            cause_id: what the officer is taken for; whoever has taken it before a crash is found again.
+            now: virtual.
+            first_try: nobody can have taken it yet, so what we remember of the officers will do: should it be stale, the
+                conditional write says so.
+        """
+        async with self._turns[place.branch_id]:
+            return await self._take(place, cause_id, now, first_try)
+
+    async def _take(self, place: Place, cause_id: str, now: datetime, first_try: bool) -> str | None:
         people = self._officers[place.branch_id]
         for attempt in range(TRIES):
             if attempt:
                 metrics.MISSES.labels("officers").inc()
-            stored = await self._store.officers([person.id for person in people])
+            if attempt or not first_try or any(person.id not in self._known for person in people):
+                self._known.update(await self._store.officers([person.id for person in people]))
             candidates = [
-                Candidate(stored.get(person.id, Officer(person.id)), person.weight, person.daily_capacity)
+                Candidate(self._known.get(person.id, Officer(person.id)), person.weight, person.daily_capacity)
                 for person in people
             ]
             chosen = choose(candidates, place.local_day, cause_id)
@@ -64,8 +82,12 @@ class Assigning:
                 log.error("branch_without_officers", branch_id=place.branch_id)
                 return None
             after = take(chosen, cause_id, place.local_day, now)
-            if after == chosen or await self._store.save_officer(chosen, after):
+            if after == chosen:
                 return chosen.officer_id
+            if await self._store.save_officer(chosen, after):
+                self._known[chosen.officer_id] = replace(after, rev=chosen.rev + 1)
+                return chosen.officer_id
+            del self._known[chosen.officer_id]
         raise TooMuchContention(f"officers of {place.branch_id}")
 
     async def seed(self) -> None:

@@ -100,7 +100,7 @@ class Shell:
         if before.outcome is None:
             _count_decision(call)
         if not call.applied:
-            await self._carry_out(call)
+            await self._carry_out(call, first_try=before.outcome is None)
         elif isinstance(fact, VoicemailRecorded | VoicemailTranscribed) and call.caller is not None:
             await self._change(
                 call.lender_id,
@@ -116,23 +116,24 @@ class Shell:
     async def settle(self, call: Call) -> None:
         """Decide a claimed call by the facts there are, if nobody has yet, and do all its decision causes."""
         self._calls.forget(call.key)
-        if call.outcome is None:
+        first_try = call.outcome is None
+        if first_try:
             after = await self._store.save_call(call, calls.settled(call, self._clock.now()))
             if after is None:
                 return  # a fact came in between, and with it another settle_at
             _count_decision(after)
             call = after
-        await self._carry_out(call)
+        await self._carry_out(call, first_try=first_try)
 
-    async def _carry_out(self, call: Call) -> None:
-        """Do what a decision causes; may be repeated at any point."""
+    async def _carry_out(self, call: Call, *, first_try: bool) -> None:
+        """Do what a decision causes; may be repeated at any point, `first_try` being true for its decider only."""
         log.info("call_decided", call_id=call.call_id, outcome=call.outcome, by=call.decided_by)
         self._calls.forget(call.key)
         nameless = call.caller is None and not call.withheld
         if call.outcome == "answered":
             await self._contact(call)
         elif call.caller is not None:
-            await self._recover(call)
+            await self._recover(call, first_try=first_try)
         # A call whose caller no fact has named yet waits, without a timer, for one that does.
         await self._store.finish_call(call.key, applied=call.outcome == "answered" or not nameless)
 
@@ -148,21 +149,22 @@ class Shell:
 
     # --- leads -------------------------------------------------------------------------------------------------------
 
-    async def _recover(self, call: Call) -> None:
+    async def _recover(self, call: Call, *, first_try: bool) -> None:
         """Make a missed call's lead, or raise the one that is there, and emit what it has to tell."""
         assert call.caller is not None  # noqa: S101
         lender_id, caller = call.lender_id, call.caller
-        async for _ in self._tries("leads"):
-            if await self._lead(lender_id, caller) is not None:
-                await self._call_again(call)
-                return
-            place = self._assigning.place(call, call.branch_id)
-            now = self._clock.now()
-            owner_id, opted_out, texts = await asyncio.gather(
-                self._assigning.take(place, call.decision_id, now),
+        async for attempt in self._tries("leads"):
+            found, opted_out, texts = await asyncio.gather(
+                self._lead(lender_id, caller),
                 self._store.is_suppressed(self._suppression(lender_id, caller)),
                 self._store.messages_in(lender_id, caller, TEXTS_KEPT),
             )
+            if found is not None:
+                self._leads.remember(_whose(lender_id, caller), found)
+                await self._call_again(call)
+                return
+            place, now = self._assigning.place(call, call.branch_id), self._clock.now()
+            owner_id = await self._assigning.take(place, call.decision_id, now, first_try=first_try and attempt == 0)
             seen = [text["_id"] for text in texts]
             lead = recovery.open_lead(call, place, owner_id, now, opted_out=opted_out, seen=seen)
             if await self._store.insert_lead(lead, self._clock.real_now()):

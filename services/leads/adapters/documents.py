@@ -29,6 +29,8 @@ _FIELDS: Mapping[type, tuple[tuple[str, str], ...]] = {
     for model in _MODELS
 }
 
+_PLAIN = frozenset({str, int, bool, float, datetime})
+
 T = TypeVar("T", Call, Lead, Officer, Task)
 
 
@@ -63,18 +65,17 @@ def _entry(document: Mapping[str, Any]) -> Entry:
 
 
 def _store(value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Entry):
         return entry_document(value)
     if (names := _FIELDS.get(type(value))) is not None:
-        pairs = ((stored, getattr(value, name)) for name, stored in names)
-        return {stored: _store(found) for stored, found in pairs if found is not None}
+        return {stored: _store(found) for name, stored in names if (found := getattr(value, name)) is not None}
     if isinstance(value, tuple):
         return [_store(one) for one in value]
     if isinstance(value, Mapping):
         return {key: _store(one) for key, one in value.items()}
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value.isoformat()
-    return value
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _read(model: type, document: Mapping[str, Any]) -> Any:

@@ -150,7 +150,9 @@ class Mongo:
     async def calls_settling(self) -> int:
         """Count calls that settle."""
         async with _asking():
-            return int(await self._calls.count_documents({"settle_at": {"$exists": True}, "ended_at": {"$exists": True}}))
+            return int(
+                await self._calls.count_documents({"settle_at": {"$exists": True}, "ended_at": {"$exists": True}})
+            )
 
     async def call_due(self, now: datetime) -> bool:
         """Say whether a call is due."""

@@ -1,0 +1,1 @@
+"""leads as a process, on real Kafka and real MongoDB."""

@@ -1,0 +1,171 @@
+"""leads on real Kafka and MongoDB: one lead a caller, told in order, whatever dies when."""
+
+import asyncio
+import random
+from datetime import timedelta
+
+import aiohttp
+import pytest
+
+from deploy.local.system import SystemFailure
+from schemas.envelope import Wire
+from services.leads.adapters.documents import to_document
+from services.leads.domain.model import Entry, Lead
+from services.runtime.clock import real_now
+from tests.infra.polling import eventually
+from tests.integration.leads.conftest import Rig
+from tests.unit.leads.build import AT, LENDER, Ring, text
+
+
+async def test_missed_call_becomes_one_owned_lead_and_two_events(rig: Rig) -> None:
+    """B1, B4, Q22."""
+    await rig.start()
+    ring = Ring("CA-int-1", rig.caller())
+    await rig.write(*ring.missed())
+    await rig.tells(ring.caller or "", "lead.opened", "lead.assigned")
+    lead = await rig.lead(ring.caller or "")
+    assert lead["owner_id"]
+    assert lead["task"]["state"] == "open"
+    await rig.write(*ring.missed(), *ring.missed())
+    await rig.write(*Ring("CA-int-1b", ring.caller, offset_s=600).missed())
+    await rig.tells(ring.caller or "", "lead.opened", "lead.assigned", "lead.called_again")
+
+    async def clean() -> bool:
+        after = await rig.lead(ring.caller or "")
+        return not after["outbox"] and (await rig.call("CA-int-1"))["applied"]
+
+    await eventually(clean)
+
+
+async def test_call_hung_up_while_ringing_is_decided_within_four_seconds(rig: Rig) -> None:
+    """A8: no leg's end arrives."""
+    await rig.start()
+    ring = Ring("CA-int-2", rig.caller())
+    began = real_now()
+    await rig.write(ring.started(), ring.ended(4))
+    await rig.tells(ring.caller or "", "lead.opened", "lead.assigned")
+    call = await rig.call("CA-int-2")
+    assert call["decided_by"] == "after_end"
+    assert real_now() - began < timedelta(seconds=10)
+
+
+async def test_call_is_not_settled_over_an_answer_that_waits_in_kafka(rig: Rig) -> None:
+    """After an outage `settle_at` is long past, and the proof of the answer has not been read yet."""
+    system = await rig.start()
+    ring = Ring("CA-int-3", rig.caller())
+    await rig.write(ring.started())
+
+    async def stored() -> bool:
+        return bool((await rig.call("CA-int-3"))["facts"])
+
+    await eventually(stored)
+    await system.kill("leads")
+    past = real_now() - timedelta(seconds=60)
+    await rig.database.calls.update_one({"call_id": "CA-int-3"}, {"$set": {"settle_at": past}})
+    await rig.write(ring.leg_answered(), ring.ended(300))
+    await system.start("leads")
+
+    async def decided() -> bool:
+        return "outcome" in await rig.call("CA-int-3")
+
+    await eventually(decided, 30)
+    assert (await rig.call("CA-int-3"))["outcome"] == "answered"
+    assert rig.types(ring.caller or "") == []
+
+
+async def test_outbox_left_by_a_dead_process_is_emitted_by_the_next(rig: Rig) -> None:
+    caller = rig.caller()
+    system = await rig.start()
+    await rig.write(*Ring("CA-int-4", caller).missed())
+    await rig.tells(caller, "lead.opened", "lead.assigned")
+    entries = [one for one in rig.told if one.data.caller == caller]
+    await system.kill("leads")
+    other = rig.caller()
+    wire = Wire("leads", f"{LENDER}:{other}".encode(), entries[0].data.model_copy(update={"caller": other})
+                .model_dump_json().encode(), _headers())  # fmt: skip
+    left = Lead("left-behind", LENDER, other, "new-york", lead_seq=1, outbox=(Entry(1, wire),), outbox_since=real_now())
+    await rig.database.leads.insert_one(to_document(left))
+    await system.start("leads")
+    await rig.tells(other, "lead.opened")
+
+    async def pulled() -> bool:
+        return not (await rig.lead(other))["outbox"]
+
+    await eventually(pulled)
+
+
+def _headers() -> list[tuple[str, bytes]]:
+    found = {"ce_id": "left-behind:1", "ce_type": "lead.opened", "ce_source": "test", "ce_time": AT.isoformat(),
+             "ce_lenderid": LENDER}  # fmt: skip
+    return [(name, value.encode()) for name, value in found.items()]
+
+
+async def test_two_instances_killed_at_random_make_one_lead_a_caller_and_lose_no_call(rig: Rig) -> None:
+    """B4, M8: facts shuffled and delivered twice, both instances killed and started again all the while."""
+    systems = [await rig.start("a"), await rig.start("b")]
+    chance = random.Random(7)
+    callers = [rig.caller() for _ in range(20)]
+    rings = [Ring(f"CA-kill-{n}", callers[n % 20], offset_s=n) for n in range(60)]
+    facts = [fact for ring in rings for fact in ring.missed()] * 2
+    texts = [text("hello", f"SM-kill-{n}", caller=caller) for n, caller in enumerate(callers)]
+    events = [*facts, *texts]
+    chance.shuffle(events)
+
+    async def kill() -> None:
+        for n in range(2):
+            await asyncio.sleep(0.5)  # the load goes on meanwhile; where the kill falls is meant to be anywhere
+            await systems[n % 2].restart("leads", kill=True)
+
+    killing = asyncio.create_task(kill())
+    for n in range(0, len(events), 10):
+        await rig.write(*events[n : n + 10])
+        await asyncio.sleep(0.03)
+    await killing
+
+    async def all_done() -> bool:
+        done = await rig.database.calls.count_documents({"call_id": {"$regex": "^CA-kill-"}, "applied": True})
+        waiting = await rig.database.leads.count_documents({"outbox_since": {"$exists": True}})
+        heard = await rig.database.leads.count_documents({"caller": {"$in": callers}, "seen": {"$regex": "^twilio:SM"}})
+        return bool(done == 60 and not waiting and heard == 20)
+
+    await eventually(all_done, 60, "every call applied, every outbox empty")
+    for caller in callers:
+        lead = await rig.lead(caller)
+        await eventually(lambda c=caller, n=lead["lead_seq"]: len(rig.of(c)) == n)  # type: ignore[misc]
+        told = rig.of(caller)
+        assert [one.lead_seq for one in told] == list(range(1, lead["lead_seq"] + 1)), "first copies are in order"
+        types = [one.TYPE for one in told]
+        assert types[:2] == ["lead.opened", "lead.assigned"]
+        assert types.count("lead.called_again") == 2
+        assert types.count("lead.opened") == 1
+        assert types.count("lead.replied") <= 1
+        assert {one.lead_id for one in told} == {lead["_id"]}
+
+
+async def test_leads_refuses_to_start_with_another_number_key(rig: Rig) -> None:
+    system = await rig.start()
+    await system.stop()
+    other = rig.system("other", RINGBACK_NUMBER_KEY="another-key-of-enough-characters")
+    with pytest.RaisesGroup(pytest.RaisesExc(SystemFailure, match="RINGBACK_NUMBER_KEY differs")):
+        await other.start("leads")
+
+
+async def test_operations_port_answers_and_logs_and_metrics_name_no_caller(rig: Rig) -> None:
+    system = await rig.start()
+    ring = Ring("CA-int-6", rig.caller())
+    await rig.write(*ring.missed())
+    await rig.tells(ring.caller or "", "lead.opened", "lead.assigned")
+    await rig.write(text("STOP", "SM-int-6", caller=ring.caller or ""))
+    await rig.tells(ring.caller or "", "lead.opened", "lead.assigned", "lead.opted_out")
+    running = system.running["leads"]
+    async with aiohttp.ClientSession() as http:
+        answers = {}
+        for path in ("healthz", "readyz", "metrics"):
+            async with http.get(f"{running.ops}/{path}") as answer:
+                assert answer.status == 200
+                answers[path] = await answer.text()
+    assert 'ringback_calls_total{outcome="missed"}' in answers["metrics"]
+    assert "ringback_leads_opened_total" in answers["metrics"]
+    number = (ring.caller or "")[2:]
+    assert number not in answers["metrics"]
+    assert number not in running.log.read_text()
