@@ -18,6 +18,7 @@ from schemas.base import EventData
 from schemas.envelope import Event, UndecodableEvent, Wire, decode, encode
 from schemas.topics import dead_letter_topic
 from services.runtime.clock import monotonic_s, real_now
+from services.runtime.ends import Ends
 from services.runtime.errors import PermanentError, TransientError
 from services.runtime.health import Health
 
@@ -191,6 +192,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         self._committing: asyncio.Task[None] | None = None
         self._committed_s = 0.0
         self._recent: dict[TopicPartition, list[bool]] = {}
+        self._ends = Ends(bootstrap_servers)
         self._positions: dict[TopicPartition, int] = {}
         self._stopping = False
 
@@ -211,6 +213,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._settle(list(self._work), limit_s=20.0)
         await self._commit()
         await self._consumer.stop()
+        await self._ends.stop()
 
     async def run(self) -> None:
         """Poll until stopped or until too many events of a partition fail."""
@@ -380,8 +383,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         assigned = self._consumer.assignment()
         if not assigned:
             return "no partitions yet"
-        ends = await self._consumer.end_offsets(list(assigned))
-        for partition, end in ends.items():
+        for partition, end in (await self._ends.of(assigned)).items():
             if (at := await self._reached(partition)) < end:
                 return f"{end - at} events in {partition.topic}[{partition.partition}]"
         return None

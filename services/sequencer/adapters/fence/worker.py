@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 import structlog
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from faust.types import TP
 
 from services.runtime.clock import monotonic_s, real_now
+from services.runtime.ends import Ends
 
 from .ending import EXIT_SEND_FAILED, end_process
 from .lease import Lease
@@ -116,6 +118,7 @@ class Fence:
         self.window = Window(settings.window, self._finish, self._fail)
         self.recoveries = 0
         self._finished: dict[TP, int] = {}
+        self._ends = Ends(settings.bootstrap_servers)
         self._progress_s = monotonic_s()
         self._producer: Any = None
         self._stopping = False
@@ -195,6 +198,7 @@ class Fence:
         self.lease.closing()
         await self.app.stop()
         await self.window.stop()
+        await self._ends.stop()
 
     async def _check_topics(self) -> None:
         s = self.settings
@@ -308,7 +312,7 @@ class Fence:
         assigned = {tp for tp in consumer.assignment() if tp.topic in self.settings.topics}
         if not assigned:
             return {}
-        ends: Mapping[TP, int] = await consumer.highwaters(*assigned)
+        ends: Mapping[TopicPartition, int] = await self._ends.of([TopicPartition(*tp) for tp in assigned])
         at: dict[TP, int] = {}
         for tp in assigned:
             position = self._finished.get(tp)
@@ -320,7 +324,9 @@ class Fence:
         if unknown:
             at.update(await consumer.earliest_offsets(*unknown))
         return {
-            f"{tp.topic}[{tp.partition}]": ends[tp] - at[tp] for tp in sorted(assigned) if ends[tp] > (at.get(tp) or 0)
+            f"{tp.topic}[{tp.partition}]": ends[TopicPartition(*tp)] - at[tp]
+            for tp in sorted(assigned)
+            if ends[TopicPartition(*tp)] > (at.get(tp) or 0)
         }
 
 

@@ -1,0 +1,32 @@
+"""Where topics end, asked on a connection of its own.
+
+A consumer's own connection answers such a question only after the long poll that is under way (up to half a second in
+Faust), and a replay asks it thousands of times.
+"""
+
+from collections.abc import Collection, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+
+class Ends:
+    """A reader of end offsets that joins no group; connects when first asked."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def of(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Return the offset after the last record of each partition."""
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers)
+            await consumer.start()
+            self._consumer = consumer
+        found: Mapping[TopicPartition, int] = await self._consumer.end_offsets(list(partitions))
+        return found
+
+    async def stop(self) -> None:
+        """Let go."""
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            await consumer.stop()
