@@ -22,11 +22,10 @@ def timer(n: int, seconds: float = 0, local: LocalTime | None = None) -> Timer:
 
 
 @pytest.fixture(params=["memory", "mongo"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[TimerStore]:
+async def store(request: pytest.FixtureRequest, mongo: Mongo) -> AsyncIterator[TimerStore]:
     if request.param == "memory":
         yield MemoryTimers()
         return
-    mongo: Mongo = request.getfixturevalue("mongo")
     real = MongoTimers(mongo.url, name := fresh_name())
     await real.start()
     try:

@@ -87,7 +87,12 @@ class Rig:
 
     async def sees(self, *story: str, caller: str = CALLER) -> None:
         """Wait until exactly this has come out, in whatever order the topics were read."""
-        await eventually(lambda: sorted(self.story(caller)) == sorted(story), 30, f"{story} != {self.story(caller)}")
+
+        def told() -> bool:
+            assert sorted(self.story(caller)) == sorted(story)
+            return True
+
+        await eventually(told, 30, "the story")
 
     async def idle(self) -> None:
         """Wait until both processes say that nothing is left to do."""

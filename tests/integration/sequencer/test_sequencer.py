@@ -60,7 +60,9 @@ async def test_restart_between_each_pair_of_steps_changes_nothing(rig: Rig, name
 
 
 async def test_timer_that_falls_due_while_the_timekeeper_is_down_fires_when_it_is_back(rig: Rig) -> None:
-    await rig.producer.send(rig.lead(LeadOpened, 1), rig.sent("text-now"))
+    await rig.producer.send(rig.lead(LeadOpened, 1))
+    await rig.sees(*FIRST)
+    await rig.producer.send(rig.sent("text-now"))
     await rig.sees(*SECOND)
     await rig.idle()
     await rig.system.kill("timekeeper")
@@ -82,7 +84,9 @@ async def test_events_that_come_three_times_make_one_of_each(rig: Rig) -> None:
 
 async def test_stop_between_the_two_texts_leaves_no_second(rig: Rig) -> None:
     """C6 of the path: an opt-out ends the texts and the call, and says so."""
-    await rig.producer.send(rig.lead(LeadOpened, 1), rig.sent("text-now"))
+    await rig.producer.send(rig.lead(LeadOpened, 1))
+    await rig.sees(*FIRST)
+    await rig.producer.send(rig.sent("text-now"))
     await rig.sees(*SECOND)
     await rig.producer.send(rig.lead(LeadOptedOut, 2, texting="stopped"))
     dropped = (*SECOND, "touch.suppressed text-10min", "touch.suppressed call-morning")
