@@ -322,7 +322,8 @@ class Fence:
                 at[tp] = position
         unknown = assigned - at.keys()
         if unknown:
-            at.update(await consumer.earliest_offsets(*unknown))
+            for tp, first in (await consumer.earliest_offsets(*unknown)).items():
+                at[tp] = self._finished.setdefault(tp, first)  # asked once; an event may have been finished meanwhile
         return {
             f"{tp.topic}[{tp.partition}]": ends[TopicPartition(*tp)] - at[tp]
             for tp in sorted(assigned)
