@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import Callable
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from schemas.envelope import UndecodableEvent
-from services.runtime.errors import PermanentError
+from services.runtime.errors import PermanentError, TransientError
 from services.runtime.health import Health
 from services.runtime.kafka import (
     DEAD_LETTER_FREE,
@@ -105,7 +106,10 @@ class Worker:
     async def _busy_with(self) -> str | None:
         if not self._fence.is_ready():
             return "rows being read"
-        behind = await self._fence.pending()
+        try:
+            behind = await self._fence.pending()
+        except (KafkaError, TransientError, OSError) as error:
+            return f"not known: {error!r}"
         return ", ".join(f"{count} events in {where}" for where, count in behind.items()) or None
 
 

@@ -165,7 +165,10 @@ class Keeper:
         """Say what is not done yet, for `/idle`."""
         if self._waiting or (self._writing is not None and not self._writing.done()):
             return "timers being written"
-        overdue = await self._store.overdue(self._clock.now())
+        try:
+            overdue = await self._store.overdue(self._clock.now())
+        except TransientError as error:
+            return f"not known: {error}"
         return f"{overdue} timers due" if overdue else None
 
 
