@@ -8,7 +8,7 @@ import typer
 from services.cli.replay import parse_speed, run_to_the_end
 
 EXAMPLE_LOG = Path(__file__).parents[2] / "deploy" / "examples" / "calls-90d.csv.gz"
-DAY = "2026-03-10"
+DAY = "2026-02-17"
 
 
 def demo(

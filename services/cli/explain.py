@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import typer
@@ -15,14 +17,14 @@ from rich.table import Table
 
 from deploy.local.kafka import DEFAULT_STATE
 from deploy.local.mongo import LocalMongo
-from deploy.local.process import StartError
+from deploy.local.process import StartError, listens
 from deploy.local.system import EXAMPLE_DIRECTORY
 from services.cli.local_run import RECORD, open_database
 from services.policy.directory import Directory, load_directory
 from services.policy.numbers import normalise_caller
 from services.runtime.settings import LenderSettings, MongoSettings, SettingsError
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -72,11 +74,14 @@ def _whose(run: str, stack: contextlib.ExitStack) -> tuple[str, str, Directory]:
             f"no local run called {run!r} here; run `make demo`, or set RINGBACK_MONGODB_URL and RINGBACK_DIRECTORY"
         ) from error
     directory = load_directory(EXAMPLE_DIRECTORY)
-    with contextlib.suppress(StartError):
-        # The run is over, its documents are still there: open them for as long as we look.
-        if not (folder / "mongo" / "data" / "mongod.lock").read_text().strip():
-            mongo = stack.enter_context(LocalMongo(folder / "mongo"))
-            return mongo.url, record["database"], directory
+    port = urlsplit(record["mongodb"]).port
+    if (folder / "mongo").exists() and port is not None and not listens(port):
+        # The run is over, its documents are still there: open them for as long as we look. The same port, because a
+        # replica set knows its members by it.
+        try:
+            stack.enter_context(LocalMongo(folder / "mongo", port=port))
+        except StartError as error:
+            raise typer.BadParameter(f"the documents of {run!r} cannot be opened: {error}") from error
     return record["mongodb"], record["database"], directory
 
 
