@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from services.cli.benching.latency import measure_latency
 from services.cli.benching.sequencer import measure_sequencer
 from services.cli.local_run import CannotRun
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def bench(
@@ -60,6 +61,9 @@ def show_latency(found: dict[str, Any]) -> None:
     for stage, figures in found["stages_ms"].items():
         table.add_row(stage, *(f"{figures[name]:.1f}" for name in ("p50", "p95", "p99", "max")))
     console.print(table)
+    used = sorted(found["cpu_ms_per_call"].items(), key=lambda item: -item[1])
+    console.print("processor ms per call: " + ", ".join(f"{name} {ms:.1f}" for name, ms in used)
+                  + f"; in all {sum(ms for _, ms in used):.1f}")  # fmt: skip
     console.print(f"calls {found['calls']}, texted {found['texted']}, webhooks {found['webhooks']}; late sends by the generator: "
                   f"p99 {found['generator_late_ms_p99']:.1f} ms")  # fmt: skip
 

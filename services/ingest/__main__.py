@@ -1,33 +1,27 @@
 """Starts ingest: settings, adapters, shell, run."""
 
-import sys
-
 from services.ingest.adapters.kafka import KafkaPart, Outlet
 from services.ingest.adapters.twilio import TwilioSignatures, Twiml
 from services.ingest.domain.lender import Lender
 from services.ingest.settings import IngestSettings
 from services.ingest.shell import Ingest
 from services.ingest.web.app import WebhookServer, make_app
-from services.policy.directory import DirectoryError, load_directory
+from services.policy.directory import directory_or_exit
 from services.runtime import service
 from services.runtime.health import Health
 from services.runtime.kafka import KafkaProducer
-from services.runtime.settings import EXIT_CONFIG
 
 
 async def main() -> int:
     """Run ingest until it is told to stop."""
     settings = IngestSettings.load_or_exit()
-    try:
-        directory = load_directory(settings.directory)
-    except DirectoryError as error:
-        print("\n".join(f"{error.source}: {problem}" for problem in error.problems), file=sys.stderr)
-        return EXIT_CONFIG
+    clock = settings.make_clock()
+    directory = directory_or_exit(settings.directory, clock.now())
     health = Health()
     producer = KafkaProducer(settings.kafka_bootstrap_servers, f"ringback-ingest-{settings.instance}")
     ingest = Ingest(
         lender=Lender(directory, settings.test_callers),
-        clock=settings.make_clock(),
+        clock=clock,
         outlet=Outlet(producer, health, settings.ack_limit_s),
         signatures=None
         if settings.insecure_webhooks

@@ -11,7 +11,7 @@ from services.leads.connections import Connections
 from services.leads.loops import Settler, Sweeper, busy_with
 from services.leads.settings import LeadsSettings
 from services.leads.shell import Shell
-from services.policy.directory import load_directory
+from services.policy.directory import directory_or_exit
 from services.runtime import service
 from services.runtime.health import Health
 from services.runtime.kafka import ConsumerLoop, KafkaProducer
@@ -22,7 +22,7 @@ TOPICS = (CallFact.TOPIC, ReplyReceived.TOPIC, TouchResult.TOPIC)
 async def lead(settings: LeadsSettings) -> int:
     """Run leads until it is told to stop; return its exit code."""
     servers, health, clock = settings.kafka_bootstrap_servers, Health(), settings.make_clock()
-    key, directory = settings.number_key.get_secret_value(), load_directory(settings.directory)
+    key, directory = settings.number_key.get_secret_value(), directory_or_exit(settings.directory, clock.now())
     store = Mongo(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
     producer = KafkaProducer(servers, f"leads-{settings.instance}")
     shell = Shell(store, producer, directory, clock, key)

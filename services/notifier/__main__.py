@@ -11,7 +11,7 @@ from services.notifier.connections import Connections
 from services.notifier.pump import Pump
 from services.notifier.settings import NotifierSettings
 from services.notifier.shell import Shell
-from services.policy.directory import load_directory
+from services.policy.directory import directory_or_exit
 from services.policy.suppression import key_check
 from services.runtime import service
 from services.runtime.health import Health
@@ -29,7 +29,7 @@ async def notify(settings: NotifierSettings) -> int:
     producer = KafkaProducer(servers, f"notifier-{settings.instance}")
     tail = KafkaTail(servers, clock, health)
     shell = Shell(
-        store, provider, producer, tail, load_directory(settings.directory), clock, health, key,
+        store, provider, producer, tail, directory_or_exit(settings.directory, clock.now()), clock, health, key,
         settings.public_base_url.rstrip("/"), settings.instance,
     )  # fmt: skip
     pump = Pump(shell, settings.senders, settings.doubt_wait_s)

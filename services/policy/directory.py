@@ -3,6 +3,7 @@
 An unusable file is one `DirectoryError`, whose `problems` names each path in it and the reason.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
@@ -16,6 +17,9 @@ from schemas.base import LocalTime
 from services.policy.hours import Calendar, Exceptions, Hours
 from services.policy.numbers import normalise_caller
 from services.policy.wording import PLACEHOLDERS, wording_problems
+
+EX_CONFIG = 78
+"""sysexits.h: a supervisor should not restart in a tight loop on it."""
 
 CALLBACK_AT = time(8, 30)
 """When a business morning's first callbacks are due, local time of the branch."""
@@ -303,6 +307,20 @@ def load_directory(path: Path | str) -> Directory:
     return parse_directory(text, str(path))
 
 
+def directory_or_exit(path: Path | str, now: datetime) -> Directory:
+    """Read a directory for a service that is starting, its calendars worked out; exit with 78 on every problem in it."""
+    try:
+        directory = load_directory(path)
+    except DirectoryError as error:
+        print("\n".join(f"{error.source}: {problem}" for problem in error.problems), file=sys.stderr)
+        raise SystemExit(EX_CONFIG) from error
+    for branch in directory.branches:
+        # A year's holidays take a third of a second to work out: not while the first borrower waits for a text.
+        directory.next_business_morning(branch, now)
+        directory.is_open(branch, now)
+    return directory
+
+
 def _lines(loc: tuple[int | str, ...], message: str) -> list[str]:
     path = ""
     for part in loc:
@@ -312,6 +330,6 @@ def _lines(loc: tuple[int | str, ...], message: str) -> list[str]:
 
 
 __all__ = [
-    "CALLBACK_AT", "PLACEHOLDERS", "Branch", "Directory", "DirectoryError", "Officer", "Policies", "Template",
+    "CALLBACK_AT", "PLACEHOLDERS", "Branch", "Directory", "DirectoryError", "Officer", "Policies", "Template", "directory_or_exit",
     "load_directory", "parse_directory",
 ]  # fmt: skip

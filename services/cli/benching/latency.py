@@ -1,7 +1,9 @@
 """Open-loop signed webhooks at a steady rate through all four services, to the request at the sandbox."""
 
 import asyncio
+import os
 from collections.abc import Iterable
+from pathlib import Path as FilePath
 from typing import Any
 
 import aiohttp
@@ -9,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from twilio.request_validator import RequestValidator
 
+from deploy.local.kafka import LocalKafka
 from deploy.local.system import ACCOUNT_SID, AUTH_TOKEN
 from services.cli.local_run import Run, local_run
 from services.cli.replaying.webhooks import dialled_legs, sid
@@ -74,8 +77,10 @@ async def measure_latency(rate: float, seconds: int, console: Console) -> dict[s
                 await caller.missed_call(total + n, "warm-up")
             await _drained(run, http, WARM_UP_CALLS)
             caller.webhooks = 0
+            before = cpu_by_process(run)
             late = await _open_loop(caller, rate, total, console)
             await _drained(run, http, total + WARM_UP_CALLS)
+            after = cpu_by_process(run)
             deliveries = [doc async for doc in run.db.deliveries.find({})]
             paths = await first_text_paths(run.stack.kafka, deliveries)
     measured = {caller_of(n) for n in range(total)}
@@ -86,6 +91,7 @@ async def measure_latency(rate: float, seconds: int, console: Console) -> dict[s
     columns["in all"] = [path.to_request_ms for path in paths]
     return {
         "rate": rate, "seconds": seconds, "calls": total, "texted": len(paths), "webhooks": caller.webhooks,
+        "cpu_ms_per_call": {name: (after[name] - before[name]) * 1000 / total for name in after},
         "refused": caller.refused, "generator_late_ms_p99": percentile(late, 0.99),
         "stages_ms": {
             stage: {"p50": percentile(values, 0.5), "p95": percentile(values, 0.95),
@@ -93,6 +99,24 @@ async def measure_latency(rate: float, seconds: int, console: Console) -> dict[s
             for stage, values in columns.items()
         },
     }  # fmt: skip
+
+
+def cpu_by_process(run: Run) -> dict[str, float]:
+    """Return the processor seconds each process of a run has used so far, the load generator's (ours) included."""
+    pids = {name: running.process.pid for name, running in run.system.running.items()}
+    pids |= {
+        "Kafka" if isinstance(server, LocalKafka) else "mongod": server.pid
+        for server in run.stack.servers
+        if hasattr(server, "pid")
+    }
+    pids["load generator"] = os.getpid()
+    ticks = os.sysconf("SC_CLK_TCK")
+    return {name: _ticks(pid) / ticks for name, pid in pids.items()}
+
+
+def _ticks(pid: int) -> int:
+    found = FilePath(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(found[11]) + int(found[12])
 
 
 async def _open_loop(caller: Caller, rate: float, total: int, console: Console) -> list[float]:

@@ -56,6 +56,12 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
                 table.forget(tp.partition)
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
 
+    async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Any, title: str) -> None:
+        """Seek the changelog, and forget how far it had been read: what comes again must not be dropped as old."""
+        for tp in tps:
+            consumer._read_offset[tp] = None
+        await super()._seek_offsets(consumer, tps, offsets, title)
+
     def acknowledged(self, tp: TP, offset: int) -> None:
         """Note that our own write at `offset` is in the changelog: a rebalance need not read it again."""
         offsets = self.active_offsets
