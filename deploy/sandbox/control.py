@@ -1,7 +1,7 @@
 """The control API: what tests, the replayer and the demo tell the sandbox, and read back. Not Twilio's."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -43,6 +43,7 @@ class IncomingBody(_Body):
     from_: str = Field(alias="from", max_length=40)
     to: str = Field(pattern=PHONE)
     body: str = Field(max_length=1600)
+    after_s: float = Field(default=0.0, ge=0, le=90 * 86_400)
 
 
 class AimBody(_Body):
@@ -226,8 +227,12 @@ class Control:
         return web.json_response({"ok": True})
 
     async def incoming(self, request: web.Request) -> web.Response:
-        """Let a phone text now."""
+        """Let a phone text, now or later."""
         body = await read(request, IncomingBody)
+        if body.after_s:
+            due = self._clock.now() + timedelta(seconds=body.after_s)
+            self._carrier.plan(due, body.from_, body.to, body.body)
+            return web.json_response({"sid": None, "due_at": due.isoformat()}, status=202)
         message = self._carrier.receive(body.from_, body.to, body.body)
         return web.json_response({"sid": message.sid}, status=201)
 
@@ -245,9 +250,9 @@ class Control:
         self._carrier.aim(body.public_base_url, body.webhook_base)
         return web.json_response({"ok": True})
 
-    async def reset(self, _request: web.Request) -> web.Response:
+    async def reset(self, request: web.Request) -> web.Response:
         """Forget everything."""
-        if _request.content_type != "application/json":
+        if request.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType(text="send application/json")
         await self._on_reset()
         return web.json_response({"ok": True})

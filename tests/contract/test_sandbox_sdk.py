@@ -378,6 +378,16 @@ async def test_scripted_replies_come_when_virtual_time_reaches_them(
     assert await code_of(create(client)) == (400, 21610)
 
 
+async def test_phone_told_to_text_later_waits_for_virtual_time(make: Make, hooks: Receiver, tmp_path: Path) -> None:
+    clock = tmp_path / "clock.json"
+    write_clock(clock, START, 0)
+    sandbox = await make(clock=str(clock))
+    await control(sandbox, "incoming", {"from": TO, "to": FROM, "body": "call me at 5", "after_s": 3600})
+    assert sandbox.idle() == {"idle": True, "next_act_at": "2026-03-02T16:00:00+00:00", "callbacks_open": 0}
+    write_clock(clock, START + timedelta(hours=1), 0)
+    await until(lambda: [form["Body"] for form in hooks.incoming()] == ["call me at 5"])
+
+
 async def test_messaging_service_picks_its_sender_and_stop_covers_it(make: Make, http: Any, hooks: Receiver) -> None:
     sandbox = await make()
     client = client_of(sandbox, http)
