@@ -184,7 +184,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             session_timeout_ms=int(session_timeout_s * 1000),
             heartbeat_interval_ms=int(session_timeout_s * 1000 / 5),
             max_poll_interval_ms=300_000,
-            fetch_max_wait_ms=50,
+            fetch_max_wait_ms=500,  # answered at once when there is something; less would be work for nothing
         )
         self._work: dict[TopicPartition, asyncio.Task[None]] = {}
         self._queues: dict[TopicPartition, deque[ConsumerRecord[bytes, bytes]]] = {}

@@ -221,7 +221,8 @@ class MongoTimers:
         if not timer_ids:
             return 0
         async with _answering():
-            result = await self._timers.update_many(
+            # Not waited for: a mark lost in a crash means a second tick, and a tick of no open timer changes nothing.
+            result = await self._timers.with_options(write_concern=WriteConcern(w=1, j=False)).update_many(
                 {"_id": {"$in": list(timer_ids)}, "state": "pending", "claim": claim.token},
                 [{"$set": {"state": "fired", "fired_at": "$$NOW"}}],
             )
