@@ -163,7 +163,10 @@ class Replay:
         while quiet < 2:
             if gone := self.target.ended():
                 raise ReplayError("\n".join(gone))
-            busy = await self.target.busy_with(http)
+            try:
+                busy = await self.target.busy_with(http)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                busy = [repr(error)]  # gone, or about to say why: `ended` knows a moment later
             quiet = quiet + 1 if not busy else 0
             if monotonic_s() > until:
                 raise ReplayError(f"not idle after {IDLE_LIMIT_S:.0f} s: {'; '.join(busy)}")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import ASCENDING, UpdateOne
+from pymongo import ASCENDING, UpdateOne, WriteConcern
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from schemas.base import LocalTime
