@@ -100,7 +100,10 @@ class Worker:
             said = self.status()
             return said if said.get("ready") else None
 
-        found: dict[str, Any] = await until(f"{self.name} is ready", look, limit_s)
+        try:
+            found: dict[str, Any] = await until(f"{self.name} is ready", look, limit_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self.status()}; {self.tail()}") from None
         return found
 
     async def at_end(self, limit_s: float = 40.0) -> None:

@@ -135,6 +135,22 @@ async def outputs_late_and_killed(rig: Rig, options: tuple[str, ...]) -> list[st
     return await rig.wrong()
 
 
+async def rebalanced_while_waiting_for_events(rig: Rig, options: tuple[str, ...]) -> list[str]:
+    """A second worker comes while the first waits for events in vain, and then they come: a fetch outlives a rebalance."""
+    first, second = (rig.worker(name, "--slow-seek-s", "1.5", *options) for name in ("a", "b"))
+    first.start()
+    await first.ready()
+    feeding = asyncio.create_task(rig.feed(200))
+    second.start()
+    await second.ready()
+    await asyncio.sleep(1)
+    rig.fed.set()
+    await feeding
+    await rig.all_out(limit_s=10)
+    await rig.stop_all()
+    return await rig.wrong()
+
+
 async def _more_events(worker: Worker, count: int) -> None:
     await until(f"{worker.name} has finished {count} events", lambda: worker.status().get("events", 0) >= count)
 
@@ -150,6 +166,7 @@ SCENES: dict[str, Scene] = {
     "lease": paused_past_its_session,
     "one-per-key": outputs_late_and_killed,
     "offsets-report": rebalanced_after_many_writes,
+    "no-fetch-while-seeking": rebalanced_while_waiting_for_events,
     "forget": gave_partitions_away,
 }
 CONFIGS = {"fail-fast": {"max.message.bytes": "4000"}}

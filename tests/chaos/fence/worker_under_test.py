@@ -12,7 +12,7 @@ import sys
 import time
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import ThreadDelegateConsumer
@@ -23,7 +23,16 @@ from services.sequencer.adapters.fence.table import DurableTable
 from services.sequencer.adapters.fence.transport import FencedApp, FencedConsumer, FencedTransport
 from services.sequencer.adapters.fence.worker import run_until_stopped
 
-MENDINGS = ("startup-order", "lease", "durable-changelog", "fail-fast", "offsets-report", "forget", "one-per-key")
+MENDINGS = (
+    "startup-order",
+    "lease",
+    "durable-changelog",
+    "fail-fast",
+    "offsets-report",
+    "forget",
+    "one-per-key",
+    "no-fetch-while-seeking",
+)
 
 
 def chain(before: int, event_id: str) -> int:
@@ -85,6 +94,34 @@ class StockConsumer(FencedConsumer):
     _getmany = ThreadDelegateConsumer._getmany
 
 
+class NoLock(asyncio.Lock):
+    """Holds nobody up."""
+
+    async def acquire(self) -> Literal[True]:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+class EagerConsumer(FencedConsumer):
+    """Seeks as Faust does: only where an offset is committed, and while a fetch may be under way."""
+
+    perform_seek = ThreadDelegateConsumer.perform_seek
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fetching = NoLock()
+
+
+class EagerTransport(FencedTransport):
+    Consumer = EagerConsumer
+
+
+class EagerApp(FencedApp):
+    Transport = EagerTransport
+
+
 class StockTransport(FencedTransport):
     Consumer = StockConsumer
 
@@ -143,6 +180,8 @@ def fence_without(without: set[str], args: argparse.Namespace) -> type[Fence]:
         if "startup-order" in without:
             App = StockApp
             TableManager = StockTableManager
+        if "no-fetch-while-seeking" in without:
+            App = EagerApp
 
         async def _send(self, producer: Any, send: Any) -> Any:
             try:

@@ -12,6 +12,7 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
     """Recovery in the right order; tells `on_ready` when events flow again."""
 
     on_ready: Callable[[], None] | None = None
+    _rebalance = 0
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Hand over from changelog to source partitions: seek first, clear the queues, and only then fetch.
@@ -25,14 +26,17 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
         for table in self.tables.values():
             await table.on_recovery_completed(self.actives_for_table[table], self.standbys_for_table[table])
         assignment = consumer.assignment()
-        if app.consumer_generation_id != generation_id:
+        if app.consumer_generation_id != generation_id or self.is_overtaken():
             return
-        if assignment:
-            await self._wait(consumer.perform_seek(), timeout=app.conf.broker_request_timeout)
-        self.completed.set()
-        app.flow_control.resume()  # clears the agents' queues
-        consumer.resume_flow()
-        consumer.resume_partitions({tp for tp in assignment if not self._is_changelog_tp(tp)})
+        async with consumer.fetching:  # one that was asked for before the seek would take events with it
+            if assignment:
+                await self._wait(consumer.perform_seek(), timeout=app.conf.broker_request_timeout)
+            if self.is_overtaken():
+                return
+            self.completed.set()
+            app.flow_control.resume()  # clears the agents' queues
+            consumer.resume_flow()
+            consumer.resume_partitions({tp for tp in assignment if not self._is_changelog_tp(tp)})
         await app._fetcher.maybe_start()
         self.tables.on_actives_ready()
         if not app.assignor.assigned_standbys():
@@ -49,6 +53,7 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
         Faust returns early here when the next rebalance has already begun, and then never forgets what this one took
         away. A partition that comes back begins at nothing, or a row deleted elsewhere meanwhile would live on.
         """
+        self._rebalance = self.app.rebalancing_count
         for tp in revoked | newly_assigned:
             table = self.tables._changelogs.get(tp.topic)
             if table is not None:
@@ -56,10 +61,16 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
                 table.forget(tp.partition)
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
 
+    def is_overtaken(self) -> bool:
+        """Say whether another rebalance has begun since the one this recovery is for."""
+        return bool(self.app.rebalancing_count != self._rebalance)
+
     async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Any, title: str) -> None:
         """Seek the changelog, and forget how far it had been read: what comes again must not be dropped as old."""
         for tp in tps:
             consumer._read_offset[tp] = None
+        async with consumer.fetching:
+            pass  # nothing is asked for while all is paused; what was asked for earlier has come back now
         await super()._seek_offsets(consumer, tps, offsets, title)
 
     def acknowledged(self, tp: TP, offset: int) -> None:

@@ -15,6 +15,7 @@ from .lease import Lease, watch_membership, watch_writes
 
 NOTHING_TO_FETCH_S = 0.05
 FETCH_MAX_WAIT_MS = 250
+FETCH_TURN_S = 0.25
 DELIVERIES_A_TURN = 100
 
 
@@ -56,17 +57,51 @@ class FencedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 class FencedConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer with a snapshot of the partitions it asks for."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fetching = asyncio.Lock()
+        """Held while a fetch is under way, and by whoever seeks and must not have one under way."""
+
     def _new_consumer_thread(self) -> FencedConsumerThread:
         return FencedConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109
         # Faust hands its live set to aiokafka's thread. On the way from changelog to source partitions it becomes
         # empty, aiokafka reads that as "all", and Faust then throws away what it did not want: events are lost.
-        wanted = frozenset(active_partitions or ())
-        if not wanted:
-            await asyncio.sleep(NOTHING_TO_FETCH_S)
-            return {}
-        return await self._thread.getmany(wanted, timeout)
+        async with self.fetching:
+            wanted = frozenset(active_partitions or ())
+            if wanted:
+                return await self._thread.getmany(wanted, timeout)
+        await asyncio.sleep(NOTHING_TO_FETCH_S)
+        return {}
+
+    async def perform_seek(self) -> None:
+        """Seek every source partition to where its next event is.
+
+        aiokafka's `seek_to_committed` leaves a partition alone that has no committed offset: what was fetched from it
+        and dropped at a rebalance before its first commit would never come again.
+        """
+        await super().perform_seek()
+        fresh = [tp for tp in self.assignment() if not self._is_changelog_tp(tp) and not self._committed_offset.get(tp)]
+        if fresh:
+            await self._thread.seek_to_beginning(*(driver.ensure_aiokafka_TP(tp) for tp in fresh))
+            for tp in fresh:
+                self._read_offset[tp] = None
+
+    def resume_flow(self) -> None:
+        """Let events flow, unless the group has called for the next rebalance meanwhile.
+
+        A recovery that is overtaken goes on for a few steps. If it let events flow, they would be handled on partitions
+        whose rows the next recovery has still to read.
+        """
+        if not self.app.tables.recovery.is_overtaken():
+            super().resume_flow()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Let nothing flow before the rows are there."""
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Deliver what is fetched, as Faust does, without four tasks for each record.
@@ -76,7 +111,7 @@ class FencedConsumer(driver.Consumer):  # type: ignore[misc]
         """
         read, deliver, topics, suspended = self._read_offset, self.callback, self.app.topics, self.suspend_flow
         while not (self._stopped.is_set() or fetcher._stopped.is_set()):
-            batch = self.getmany(timeout=1.0)
+            batch = self.getmany(timeout=FETCH_TURN_S)
             await asyncio.sleep(0)
             if self.should_stop:
                 continue

@@ -182,15 +182,17 @@ class Fence:
         self.window.start()
 
     async def run(self) -> None:
-        """Work until stopped. Raises what Faust crashed with; a lost lease or send ends the process instead."""
-        try:
-            await self.app.start()
-        except Exception:
-            if not self._stopping:  # told to stop on the way up, Faust's parts find each other gone
-                raise
-        await self.app.wait_until_stopped()
+        """Work until stopped. Ends the process when a send, the lease or Faust itself fails."""
+        starting = asyncio.create_task(self.app.start(), name="fence start")
+        stopped = asyncio.create_task(self.app.wait_until_stopped(), name="fence stopped")
+        await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not self._stopping and starting.done() and (error := starting.exception()):
+            self._fail(error)
+        await stopped
         if self.app.crashed and not self._stopping:
-            raise self.app.crash_reason or RuntimeError("Faust has stopped by itself")
+            # What is left of Faust neither works nor ends; its threads would keep the process.
+            self._fail(self.app.crash_reason or RuntimeError("Faust has stopped by itself"))
+        await asyncio.gather(starting, return_exceptions=True)
 
     async def stop(self) -> None:
         """Take no more events, finish those in the window, commit them and go; the group keeps our place."""
