@@ -378,7 +378,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _behind(self) -> str | None:
         """Say whether any assigned partition holds an event that is not finished (committed or not)."""
-        if self._work:
+        if any(self._queues.values()) or not all(task.done() for task in self._work.values()):
             return "events in hand"
         assigned = self._consumer.assignment()
         if not assigned:

@@ -17,6 +17,8 @@ from services.runtime.clock import FileClock, monotonic_s, write_clock
 
 IDLE_LIMIT_S = 60.0
 """A system that is not idle this long after one fact is stuck; the error says what it is busy with."""
+ASK_AGAIN_S = 0.015
+"""Asking costs every process a little; asking without a pause would slow down what is being waited for."""
 TRIES = 5
 LEAD_IN = timedelta(minutes=1)
 
@@ -171,4 +173,4 @@ class Replay:
             if monotonic_s() > until:
                 raise ReplayError(f"not idle after {IDLE_LIMIT_S:.0f} s: {'; '.join(busy)}")
             if busy:
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(ASK_AGAIN_S)
