@@ -77,22 +77,28 @@ class Replay:
     async def _leap(self, http: aiohttp.ClientSession, calls: Iterable[LoggedCall], until: datetime) -> None:
         rest = iter(calls)
         upcoming = next(rest, None)
-        unsettled = True
+        # `awaited`: a text may come of what was sent. `sent`: something was, and must be known before anything falls due.
+        awaited, sent = True, True
         while True:
-            if unsettled:
+            if awaited:
                 await self._idle(http)
-                unsettled = False
+                awaited = sent = False
             facts = [self._heap[0].at] if self._heap else []
             if upcoming is not None:
                 facts.append(upcoming.started_at)
             due = await self.target.next_due(http)
-            moves = [*facts, *([due] if due is not None and (facts or due <= until) else [])]
+            if due is not None and due > until and not facts:
+                due = None
+            if due is not None and sent and due <= min(facts, default=due):
+                awaited = True
+                continue
+            moves = [*facts, *([due] if due is not None else [])]
             if not moves:
                 return
             at = min(moves)
             self._move(at)
             if due is not None and due <= at:
-                unsettled = True
+                awaited = True
                 # Whoever sleeps on the clock file looks at it every few milliseconds; idle twice running covers that.
                 continue
             while upcoming is not None and upcoming.started_at <= at:
@@ -101,7 +107,8 @@ class Replay:
             while self._heap and self._heap[0].at <= at:
                 hook = heapq.heappop(self._heap)
                 await self._post(http, hook)
-                unsettled = unsettled or hook.decides
+                awaited = awaited or hook.decides
+            sent = True
 
     async def _stroll(self, http: aiohttp.ClientSession, calls: Iterable[LoggedCall]) -> None:
         assert self.speed is not None

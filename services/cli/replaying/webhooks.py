@@ -105,7 +105,8 @@ def afterwards(call: LoggedCall, twiml_legs: Sequence[DialledLeg], base: str, ac
             add(min(leg.answered_at + KEY_AFTER, leg.ended_at), pressed,
                 {**own, "CallStatus": "in-progress", "Digits": "1"})  # fmt: skip
         add(leg.ended_at, dialled.status_url,
-            {**own, "CallStatus": leg.status, "CallDuration": str(int(leg.talk_s)), "Timestamp": format_datetime(leg.ended_at)})  # fmt: skip
+            {**own, "CallStatus": leg.status, "CallDuration": str(int(leg.talk_s)), "Timestamp": format_datetime(leg.ended_at)},
+        )  # fmt: skip
     if not call.hung_up_ringing and call.legs:
         best = next((leg for leg in call.legs if leg.answered), call.legs[0])
         add(best.ended_at, "/webhooks/twilio/dial",
@@ -113,7 +114,8 @@ def afterwards(call: LoggedCall, twiml_legs: Sequence[DialledLeg], base: str, ac
              "DialCallDuration": str(int(best.talk_s))})  # fmt: skip
     add(call.ended_at, "/webhooks/twilio/call-status",
         {**parties, "CallStatus": call.status if call.status in ("busy", "failed", "no-answer", "canceled") else "completed",
-         "CallDuration": str(int(call.duration_s)), "Timestamp": format_datetime(call.ended_at)}, decides=True)  # fmt: skip
+         "CallDuration": str(int(call.duration_s)), "Timestamp": format_datetime(call.ended_at)},
+        decides=not call.answered)  # fmt: skip
     if call.voicemail:
         recording = {
             "AccountSid": account, "CallSid": call_sid(call), "RecordingSid": sid("RE", call.call_id),
