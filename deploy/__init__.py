@@ -1,0 +1,1 @@
+"""Everything that runs Ringback: the local stack, the sandbox, compose, examples."""

@@ -1,0 +1,1 @@
+"""The four services, the command line, and what they share."""

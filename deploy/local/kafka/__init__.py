@@ -161,7 +161,15 @@ class LocalKafka:
         properties.write_text(
             PROPERTIES.format(port=self.port, controller=self._controller, data=self._folder / "data")
         )
-        java = ["java", HEAP, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={LOGGING}", "-cp", f"{libs}/*"]
+        java = [
+            "java",
+            HEAP,
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            f"-Dlog4j2.configurationFile={LOGGING}",
+            "-cp",
+            f"{libs}/*",
+        ]
         if not (self._folder / "data" / "meta.properties").exists():
             done = subprocess.run(
                 [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)],

@@ -49,7 +49,7 @@ async def test_sleeper_wakes_when_the_clock_is_moved_past_its_time(tmp_path: Pat
 def test_broken_clock_file_says_which_file_and_what_it_needs(tmp_path: Path, text: str) -> None:
     path = tmp_path / "clock.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match="clock file .*clock.json"):
+    with pytest.raises(ValueError, match=r"clock file .*clock\.json"):
         FileClock(path)
 
 
