@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.kafka import LocalKafka
-from services.sequencer.adapters.fence import EXIT_LEASE_LOST
+from services.sequencer.adapters.fence import EXIT_LEASE_LOST, EXIT_STOP_HUNG
 from tests.chaos.fence.harness import SESSION_S, Rig, rig_on, until
 
 ROUNDS = int(os.environ.get("RINGBACK_CHAOS_ROUNDS", "12"))
@@ -38,7 +38,7 @@ async def _act(rig: Rig, dice: random.Random, what: str, story: list[str]) -> No
         worker.signal(signal.SIGTERM)
         code = await worker.wait()
         # A worker whose lease ran out while it waited for the broker ends its own way.
-        assert code in (0, EXIT_LEASE_LOST), f"SIGTERM ended {worker.name} with {code}: {worker.tail()}"
+        assert code in (0, EXIT_LEASE_LOST, EXIT_STOP_HUNG), f"SIGTERM ended {worker.name} with {code}: {worker.tail()}"
         worker.start()
     elif what == "leave and come":
         worker.signal(signal.SIGKILL)
@@ -81,7 +81,7 @@ async def _storm(rig: Rig, rounds: int, seed: int, broker: LocalKafka | None = N
     print(f"{story}; exits {exits}; {events} events, {copies - events} repeats")
     assert await rig.wrong() == [], story
     assert complete
-    assert set(codes) <= {0, EXIT_LEASE_LOST}, story
+    assert set(codes) <= {0, EXIT_LEASE_LOST, EXIT_STOP_HUNG}, story
 
 
 async def test_workers_killed_paused_and_rebalanced_under_load_lose_nothing(

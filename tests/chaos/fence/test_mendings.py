@@ -137,13 +137,12 @@ async def outputs_late_and_killed(rig: Rig, options: tuple[str, ...]) -> list[st
 
 async def rebalanced_while_waiting_for_events(rig: Rig, options: tuple[str, ...]) -> list[str]:
     """A second worker comes while the first waits for events in vain, and then they come: a fetch outlives a rebalance."""
-    first, second = (rig.worker(name, "--slow-seek-s", "1.5", *options) for name in ("a", "b"))
+    first, second = (rig.worker(name, "--slow-seek-s", "1.5", "--slow-fetch-s", "0.8", *options) for name in ("a", "b"))
     first.start()
     await first.ready()
     feeding = asyncio.create_task(rig.feed(200))
     second.start()
     await second.ready()
-    await asyncio.sleep(1)
     rig.fed.set()
     await feeding
     await rig.all_out(limit_s=10)

@@ -225,6 +225,8 @@ async def main(args: argparse.Namespace) -> int:
     if "one-per-key" in without:
         window = fence.window
         window.is_free = lambda key: len(window) < settings.window  # type: ignore[method-assign]
+    if args.slow_fetch_s:
+        slow_fetch(fence, args.slow_fetch_s)
     if args.slow_seek_s:
         slow_seek(fence, args.slow_seek_s)
     stop = asyncio.Event()
@@ -266,6 +268,18 @@ def slow_seek(fence: Fence, delay_s: float) -> None:
     consumer.perform_seek = late
 
 
+def slow_fetch(fence: Fence, delay_s: float) -> None:
+    """Make a fetch wait between being asked for and being done, as behind a busy thread."""
+    thread = fence.app.consumer._thread
+    fetch = thread.getmany
+
+    async def late(*args: Any) -> Any:
+        await asyncio.sleep(delay_s)
+        return await fetch(*args)
+
+    thread.getmany = late
+
+
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     for name in ("bootstrap", "app", "topics", "out", "instance", "data-dir", "status"):
@@ -275,6 +289,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--pace-s", type=float, default=0.0)
     parser.add_argument("--slow-changelog-s", type=float, default=0.0)
     parser.add_argument("--slow-output-s", type=float, default=0.0)
+    parser.add_argument("--slow-fetch-s", type=float, default=0.0)
     parser.add_argument("--slow-seek-s", type=float, default=0.0)
     parser.add_argument("--log-level", default="WARNING")
     parser.add_argument("--without", action="append", default=[], choices=MENDINGS)

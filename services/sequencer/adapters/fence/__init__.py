@@ -5,7 +5,7 @@ Nothing in here knows what the events mean. Why each part is there: docs/adr and
     fence = Fence(settings, handle, on_event_done=...)   # checks that faust, mode and aiokafka are what was tested
     await fence.start()                                  # checks the topics; raises FenceRefusal
     await fence.run()                                    # until stopped (start/run/stop make it a part of a service)
-    await fence.stop()                                   # drains, commits; the group keeps our place
+    await fence.stop()                                   # drains, commits; the group keeps our place (exit 72 if Faust hangs)
 
     def handle(event: Incoming, row: Row | None) -> Outcome:      # pure, quick, no I/O and no clock
         return Outcome(row={...},                                 # None deletes it, UNCHANGED writes nothing
@@ -26,7 +26,7 @@ Needs: source topics with equal partition counts, neither compacted nor transact
 0.1) with the same count; something that starts the process again when it ends. Rows are JSON-able dicts, never empty.
 """
 
-from .ending import EXIT_LEASE_LOST, EXIT_SEND_FAILED
+from .ending import EXIT_LEASE_LOST, EXIT_SEND_FAILED, EXIT_STOP_HUNG
 from .lease import Lease
 from .pins import UntestedVersion, check_pins
 from .settings import FenceSettings
@@ -34,6 +34,21 @@ from .table import Row
 from .worker import UNCHANGED, Fence, FenceRefusal, Incoming, Outcome, Send, Unchanged, dead_letter, run_until_stopped
 
 __all__ = [
-    "EXIT_LEASE_LOST", "EXIT_SEND_FAILED", "UNCHANGED", "Fence", "FenceRefusal", "FenceSettings", "Incoming", "Lease",
-    "Outcome", "Row", "Send", "Unchanged", "UntestedVersion", "check_pins", "dead_letter", "run_until_stopped",
-]  # fmt: skip
+    "EXIT_LEASE_LOST",
+    "EXIT_SEND_FAILED",
+    "EXIT_STOP_HUNG",
+    "UNCHANGED",
+    "Fence",
+    "FenceRefusal",
+    "FenceSettings",
+    "Incoming",
+    "Lease",
+    "Outcome",
+    "Row",
+    "Send",
+    "Unchanged",
+    "UntestedVersion",
+    "check_pins",
+    "dead_letter",
+    "run_until_stopped",
+]

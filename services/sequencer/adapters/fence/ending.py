@@ -14,6 +14,9 @@ EXIT_SEND_FAILED = 70
 EXIT_LEASE_LOST = 71
 """The worker can't know any more that its partitions are still its own."""
 
+EXIT_STOP_HUNG = 72
+"""Told to stop, Faust did not within its limit; what was not committed comes again."""
+
 
 def end_process(code: int, why: str) -> NoReturn:
     """End the process without running anything further: no commit, no flush, no goodbye to the group."""

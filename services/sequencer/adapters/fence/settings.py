@@ -43,6 +43,9 @@ class FenceSettings:
     request_timeout_s: float = 30.0
     """How long one request to the broker may take."""
 
+    stop_limit_s: float = 10.0
+    """How long Faust may take to stop; it can hang where a rebalance or a broker's absence meets the stop."""
+
     library_log_level: str = "WARNING"
     """Level of the aiokafka, faust and mode loggers; at DEBUG a seventh of the time goes into records nobody reads."""
 

@@ -17,7 +17,7 @@ from faust.types import TP
 from services.runtime.clock import monotonic_s, real_now
 from services.runtime.ends import Ends
 
-from .ending import EXIT_SEND_FAILED, end_process
+from .ending import EXIT_SEND_FAILED, EXIT_STOP_HUNG, end_process
 from .lease import Lease
 from .pins import check_pins
 from .recovery import FencedTableManager
@@ -198,7 +198,11 @@ class Fence:
         """Take no more events, finish those in the window, commit them and go; the group keeps our place."""
         self._stopping = True
         self.lease.closing()
-        await self.app.stop()
+        try:
+            async with asyncio.timeout(self.settings.stop_limit_s):
+                await self.app.stop()
+        except TimeoutError:
+            end_process(EXIT_STOP_HUNG, f"Faust did not stop within {self.settings.stop_limit_s:.0f} s")
         await self.window.stop()
         await self._ends.stop()
 
