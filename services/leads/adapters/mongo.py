@@ -9,7 +9,7 @@ from typing import Any, Final
 import bson.errors
 import pymongo.errors as driver
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import ASCENDING, ReturnDocument, WriteConcern
+from pymongo import ASCENDING, ReturnDocument
 
 from schemas.card import COLLECTION, OFFICERS, SUPPRESSIONS, Document
 from services.leads.adapters.documents import difference, entry_document, from_document, to_document
@@ -82,13 +82,9 @@ class Mongo:
             socketTimeoutMS=2 * TIMEOUT_MS, maxPoolSize=50,
         )  # fmt: skip
         db = self._client[database]
-        # For what may be lost without harm, because it is done again or because a majority write of the same event
-        # follows it in the same oplog: waiting for the journal each time is half of MongoDB's work.
-        self._unhurried = WriteConcern(w=1, j=False)
         self._calls: Collection = db["calls"]
         self._leads: Collection = db[COLLECTION]
-        # Written before the lead document, whose majority write takes them along.
-        self._messages: Collection = db.get_collection("messages", write_concern=self._unhurried)
+        self._messages: Collection = db["messages"]
         self._task_log: Collection = db["task_log"]
         self._officers: Collection = db[OFFICERS]
         self._suppressions: Collection = db[SUPPRESSIONS]
@@ -149,7 +145,7 @@ class Mongo:
         if applied:
             change["$set"] = {"applied": True}
         async with _asking():
-            await self._calls.with_options(write_concern=self._unhurried).update_one({"_id": key}, change)
+            await self._calls.update_one({"_id": key}, change)
 
     async def calls_settling(self) -> int:
         """Count calls that settle."""
@@ -192,7 +188,7 @@ class Mongo:
         left = {"$filter": {"input": "$outbox", "cond": {"$gt": ["$$this.seq", upto_seq]}}}
         since = {"$cond": [{"$eq": [{"$size": "$outbox"}, 0]}, "$$REMOVE", "$outbox_since"]}
         async with _asking():
-            await self._leads.with_options(write_concern=self._unhurried).update_one(
+            await self._leads.update_one(
                 {"_id": lead_id}, [{"$set": {"outbox": left}}, {"$set": {"outbox_since": since}}]
             )
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import ASCENDING, ReturnDocument, WriteConcern
+from pymongo import ASCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from schemas.base import Lane
@@ -240,8 +240,7 @@ class MongoStore:
         left = {"$filter": {"input": "$outbox", "cond": {"$not": {"$in": ["$$this.id", list(ids)]}}}}
         since = {"$cond": [{"$eq": [{"$size": "$outbox"}, 0]}, "$$REMOVE", "$outbox_since_real"]}
         async with _answering():
-            # Not waited for: results that come back after a crash are emitted again, under the same ids.
-            await self._deliveries.with_options(write_concern=WriteConcern(w=1, j=False)).update_one(
+            await self._deliveries.update_one(
                 {"_id": delivery.touch_id},
                 [
                     {"$set": {"outbox": left, "rev": {"$add": ["$rev", 1]}}},

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import ASCENDING, UpdateOne, WriteConcern
+from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from schemas.base import LocalTime
@@ -221,8 +221,7 @@ class MongoTimers:
         if not timer_ids:
             return 0
         async with _answering():
-            # Not waited for: a mark lost in a crash means a second tick, and a tick of no open timer changes nothing.
-            result = await self._timers.with_options(write_concern=WriteConcern(w=1, j=False)).update_many(
+            result = await self._timers.update_many(
                 {"_id": {"$in": list(timer_ids)}, "state": "pending", "claim": claim.token},
                 [{"$set": {"state": "fired", "fired_at": "$$NOW"}}],
             )
