@@ -11,10 +11,9 @@ import pytest_asyncio
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from deploy.local.system import System, fresh_name
-from schemas.topics import topics_of
 from services.runtime.clock import write_clock
-from services.runtime.topics_admin import create_topics
 from tests.e2e.telephony import World
+from tests.infra.topics import empty_topics
 
 MONDAY_11_EDT = datetime(2026, 3, 9, 15, 0, tzinfo=UTC)
 
@@ -27,14 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def world(kafka: Any, mongo: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """Return a running system on a Monday morning in New York."""
     folder = tmp_path_factory.mktemp("e2e")
     clock = folder / "clock.json"
     write_clock(clock, MONDAY_11_EDT, 1.0)
     prefix = f"{fresh_name()}-"
-    await create_topics(kafka.bootstrap_servers, 1, topics_of(prefix))
+    await empty_topics(kafka.bootstrap_servers, prefix)
     system = System(
         kafka.bootstrap_servers,
         mongo.url,

@@ -16,9 +16,9 @@ from schemas.base import EventData
 from schemas.envelope import Event, decode
 from schemas.leads import LeadEvent
 from services.runtime.kafka import KafkaProducer
-from services.runtime.topics_admin import create_topics
 from tests.infra.polling import eventually
 from tests.infra.providers import Kafka, Mongo
+from tests.infra.topics import empty_topics
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Rig:
 @pytest.fixture
 async def rig(kafka: Kafka, mongo: Mongo, database: Any, folder: Path) -> AsyncIterator[Rig]:
     """Topics, a producer and a reader; every leads process a test starts is stopped."""
-    await create_topics(kafka.bootstrap_servers, replication=1)
+    await empty_topics(kafka.bootstrap_servers)
     found = Rig(kafka, mongo, database, folder)
     await found.producer.start()
     reader = asyncio.create_task(found.read())

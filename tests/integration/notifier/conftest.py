@@ -25,9 +25,9 @@ from schemas.touches import TouchDue, TouchResult
 from services.policy.suppression import suppression_id
 from services.runtime.clock import real_now
 from services.runtime.kafka import KafkaProducer
-from services.runtime.topics_admin import create_topics
 from tests.infra.polling import eventually
 from tests.infra.providers import Kafka, Mongo
+from tests.infra.topics import empty_topics
 
 LENDER = "larkspur"
 NUMBER_KEY = "a-number-key-for-tests"
@@ -158,7 +158,7 @@ class Rig:
 @pytest.fixture
 async def rig(kafka: Kafka, mongo: Mongo, database: Any) -> AsyncIterator[Rig]:
     """A rig whose notifier is not started yet; whatever it started has ended afterwards."""
-    await create_topics(kafka.bootstrap_servers, replication=1)
+    await empty_topics(kafka.bootstrap_servers)
     settings = SandboxSettings(webhook_base="http://127.0.0.1:9", public_base_url="https://hooks.example.com")
     async with Sandbox(settings) as sandbox:
         made = Rig(kafka, mongo, database, sandbox)

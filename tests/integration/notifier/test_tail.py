@@ -107,14 +107,15 @@ async def test_tail_that_stops_reading_is_incomplete_within_a_second_and_says_so
     async with running(kafka, health) as tail:
         await eventually(lambda: tail.of("x").complete)
         assert "tail" not in health.not_ready
-        getmany, stuck = tail._consumer.getmany, asyncio.Event()
+        getmany, stuck, standing = tail._consumer.getmany, asyncio.Event(), asyncio.Event()
 
         async def stands_still(**_: Any) -> dict[Any, Any]:
+            standing.set()
             await stuck.wait()
             return {}
 
         monkeypatch.setattr(tail._consumer, "getmany", stands_still)
-        await asyncio.sleep(0.3)  # the read under way when it was replaced ends by then
+        await asyncio.wait_for(standing.wait(), 10)  # the read that was under way when it was replaced has ended
         caller = number()
         name = await reply(producer, caller)
         await eventually(lambda: not tail.of(f"tail:{caller}").complete, timeout_s=3)

@@ -16,13 +16,12 @@ from schemas import ids
 from schemas.base import EventData, LocalTime
 from schemas.envelope import Event, decode
 from schemas.leads import CallOfLead, LeadEvent, LeadSnapshot
-from schemas.topics import topics_of
 from schemas.touches import TimerSet, TouchDue, TouchRef, TouchResult, TouchSent
 from services.runtime.clock import real_now, write_clock
 from services.runtime.kafka import KafkaProducer
-from services.runtime.topics_admin import create_topics
 from tests.infra.polling import eventually
 from tests.infra.providers import Kafka, Mongo
+from tests.infra.topics import empty_topics
 
 T0 = datetime(2026, 7, 1, 15, 0, tzinfo=UTC)
 MORNING = LocalTime(on=date(2026, 7, 2), at=time(8, 30), zone="America/New_York")
@@ -112,7 +111,7 @@ async def _read(rig: Rig, consumer: Any) -> None:
 @pytest.fixture
 async def rig(kafka: Kafka, mongo: Mongo, database: Any, folder: Path) -> AsyncIterator[Rig]:
     prefix = f"{fresh_name()}-"
-    await create_topics(kafka.bootstrap_servers, replication=1, topics=topics_of(prefix))
+    await empty_topics(kafka.bootstrap_servers, prefix)
     clock = folder / "clock.json"
     write_clock(clock, T0, 0.0)
     system = System(

@@ -83,7 +83,7 @@ async def test_events_that_come_three_times_make_one_of_each(rig: Rig) -> None:
 
 
 async def test_stop_between_the_two_texts_leaves_no_second(rig: Rig) -> None:
-    """C6 of the path: an opt-out ends the texts and the call, and says so."""
+    """M2: an opt-out ends the texts and the call, and says so."""
     await rig.producer.send(rig.lead(LeadOpened, 1))
     await rig.sees(*FIRST)
     await rig.producer.send(rig.sent("text-now"))
