@@ -1,0 +1,87 @@
+"""`deploy/compose.yaml` stands on what is in the repo: modules that exist, settings that exist, ports that agree."""
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.local.system import MODULES
+from tests.unit.settings_classes import SETTINGS, variable, variables
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+TEXT = (DEPLOY / "compose.yaml").read_text()
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+IMAGES = {"RINGBACK_IMAGE", *(f"RINGBACK_{name}_IMAGE" for name in ("KAFKA", "MONGODB", "PROMETHEUS", "GRAFANA"))}
+"""Names that compose itself reads, to choose images."""
+
+
+def ours() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the services that run our image."""
+    for name, service in SERVICES.items():
+        if "build" in service:
+            yield name, service
+
+
+def environment(name: str) -> dict[str, str]:
+    """Return a service's environment with every `${NAME:-default}` at its default."""
+    found = SERVICES[name]["environment"].items()
+    return {key: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value)) for key, value in found}
+
+
+def test_every_process_of_the_system_is_there_with_its_module() -> None:
+    modules = {name: service["command"][2] for name, service in ours() if service["command"][:2] == ["python", "-m"]}
+    assert modules == dict(MODULES)
+    for module in modules.values():
+        assert importlib.util.find_spec(f"{module}.__main__"), module
+
+
+def test_every_ringback_name_is_a_setting() -> None:
+    assert set(re.findall(r"RINGBACK_[A-Z0-9_]+", TEXT)) <= variables() | IMAGES
+    for name, service in ours():
+        assert set(service["environment"]) <= variables(), name
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: settings.__name__)
+def test_every_service_accepts_its_environment(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = settings.model_fields["service"].default
+    for key, value in environment(service).items():
+        monkeypatch.setenv(key, value)
+    taken = settings.load()
+    assert taken.ops_port == settings.model_fields["ops_port"].default, "the port that docs and Prometheus name"
+    assert taken.ops_host == "0.0.0.0", "its container's, so that Prometheus reaches it; it is not published"
+    for name, field in settings.model_fields.items():
+        assert not field.is_required() or variable(name) in SERVICES[service]["environment"]
+
+
+def test_ports_are_published_on_loopback_alone() -> None:
+    for name, service in SERVICES.items():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), f"{name} publishes {port}"
+
+
+def test_every_dependency_is_a_service_that_can_become_what_is_waited_for() -> None:
+    for service in SERVICES.values():
+        for other, wanted in service.get("depends_on", {}).items():
+            if wanted["condition"] == "service_healthy":
+                assert SERVICES[other]["healthcheck"]["test"]
+            else:
+                assert SERVICES[other]["restart"] == "no"
+
+
+def test_every_mounted_file_is_in_the_repo_and_every_volume_is_where_data_goes() -> None:
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert (DEPLOY / source).exists() if source.startswith(".") else source in yaml.safe_load(TEXT)["volumes"]
+    assert f"kafka:{SERVICES['kafka']['environment']['KAFKA_LOG_DIRS']}" in SERVICES["kafka"]["volumes"]
+
+
+def test_prometheus_asks_every_service_at_its_port() -> None:
+    [job] = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())["scrape_configs"]
+    targets = {target for config in job["static_configs"] for target in config["targets"]}
+    names = [settings.model_fields["service"].default for settings in SETTINGS]
+    assert targets == {f"{name}:{environment(name)['RINGBACK_OPS_PORT']}" for name in names}
