@@ -141,7 +141,7 @@ def outcome_of(call: Call) -> CallOutcome:
     if answered(call):
         return "answered"
     if call.report is not None:
-        return "abandoned" if call.report.answered else "missed"
+        return "abandoned" if call.report.answered and not call.voicemail else "missed"
     ends = [leg.status for leg in call.legs if leg.status is not None]
     hung_up_ringing = bool(ends) and all(status == "canceled" for status in ends)
     return "abandoned" if hung_up_ringing and not call.voicemail else "missed"
