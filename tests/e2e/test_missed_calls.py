@@ -14,7 +14,7 @@ from tests.infra.polling import eventually
 
 async def test_missed_call_yields_one_text_within_two_seconds_a_lead_and_an_owned_task(world: World) -> None:
     """A1, A9, B1, B2, C1, C5, C6, C7, C10, C14, Q1, Q22: detection at once, one clear lawful text, a lead, a task that someone owns."""
-    caller = new_caller()
+    caller, began = new_caller(), world.now() - timedelta(seconds=1)
     await Call(world, caller).is_missed()
     texts = await world.texts_within(caller, 1, 2.0)
     assert len(texts) == 1
@@ -26,6 +26,8 @@ async def test_missed_call_yields_one_text_within_two_seconds_a_lead_and_an_owne
     assert body.isascii()
     assert len(body) <= 306, "two GSM-7 segments at most"
     lead = await eventually(lambda: world.lead(caller), why="a lead")
+    assert lead["caller"] == caller
+    assert began <= lead["first_contact_at"] <= world.now()
     assert lead["source"] == "Inbound missed call"
     assert lead["status"] == "attempted_contact"
     assert lead["owner_id"]
@@ -188,7 +190,9 @@ async def test_second_missed_call_the_same_day_goes_to_the_task_and_sends_no_sec
     )
     await world.idle()
     assert len(await world.texts_to(caller)) == 1
-    assert len(lead["task"]["reasons"]) >= 1
+    assert lead["task"]["state"] == "open"
+    assert "called_again" in lead["task"]["reasons"]
+    assert lead["owner_id"]
     assert await world.db.leads.count_documents({"caller": caller}) == 1
 
 

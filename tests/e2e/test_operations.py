@@ -25,7 +25,7 @@ async def test_each_process_answers_health_readiness_and_metrics(world: World, n
 
 @pytest.mark.parametrize("name", SERVICES)
 async def test_restart_between_each_pair_of_steps_changes_nothing(world: World, name: str) -> None:
-    """A11: whichever process is restarted, and whenever, the caller gets one text, and the next one ten minutes later."""
+    """M8: whichever process is restarted, and whenever, the caller gets one text, and the next one ten minutes later."""
     caller = new_caller()
     call = Call(world, caller)
     steps = {"voice": call.voice, "legs": call.legs_end, "dial": call.dial, "end": call.ends}
@@ -54,6 +54,7 @@ async def test_logs_of_all_that_ran_carry_no_number_and_no_words(world: World) -
     await world.idle()
     for name in SERVICES:
         text = (world.system.folder / f"{name}.log").read_text()
+        assert '"settings"' in text, f"{name} wrote a log at all"
         assert caller[1:] not in text
         assert "salary" not in text
         assert "divorce" not in text

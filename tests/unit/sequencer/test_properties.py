@@ -38,6 +38,9 @@ from tests.unit.sequencer.build import CADENCES, T0, envelope, lead
 
 SPOKEN = [kind for kind in LEAD_EVENTS if kind not in (LeadOpened, LeadCalledAgain, LeadOptedOut, LeadOptedIn)]
 
+ORDER: dict[type[TouchResult], int] = {TouchTaskRequested: 0, TouchSent: 1, TouchFailed: 2, TouchSuppressed: 2}
+"""What the notifier may say of one touch, each once and never going back: in doubt, sent after all, refused by the carrier."""
+
 
 class Caller(RuleBasedStateMachine):
     """One caller, with leads, a notifier and a timekeeper that do whatever they may."""
@@ -53,6 +56,7 @@ class Caller(RuleBasedStateMachine):
         self.touches: list[TouchDue] = []
         self.timers: list[Event[TimerSet]] = []
         self.again: set[tuple[str, str, int]] = set()
+        self.answered: dict[str, int] = {}
         self.days: Counter[Any] = Counter()
 
     # -- what the world does --
@@ -89,6 +93,11 @@ class Caller(RuleBasedStateMachine):
         if not self.touches:
             return
         touch = data.draw(st.sampled_from(self.touches))
+        if ORDER[kind] <= self.answered.get(touch.touch_id, -1) or (
+            kind is TouchSuppressed and touch.touch_id in self.answered
+        ):
+            return
+        self.answered[touch.touch_id] = ORDER[kind]
         back = data.draw(st.booleans())
         until = self.now + timedelta(seconds=data.draw(st.sampled_from([0, 30, 3600]))) if back else None
         known = touch.model_dump(include=set(TouchRef.model_fields))
@@ -102,7 +111,7 @@ class Caller(RuleBasedStateMachine):
         if back and kind in (TouchFailed, TouchSuppressed):
             self.again.add((touch.sequence_id, touch.step, touch.attempt))
         made = kind.model_validate({**known, **more[kind]})
-        self._take(envelope(made, f"{touch.touch_id}:{kind.TYPE}:{len(self.past)}", self.now, "notifier"))
+        self._take(envelope(made, f"{touch.touch_id}:{kind.TYPE}", self.now, "notifier"))
 
     @rule(data=st.data())
     def timer_fires(self, data: st.DataObject) -> None:
