@@ -4,6 +4,7 @@ A consumer's own connection answers such a question only after the long poll tha
 Faust), and a replay asks it thousands of times.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,15 +16,25 @@ class Ends:
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._consumer: AIOKafkaConsumer | None = None
+        self._connecting = asyncio.Lock()
 
     async def of(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Return the offset after the last record of each partition."""
-        if self._consumer is None:
-            consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers)
-            await consumer.start()
-            self._consumer = consumer
-        found: Mapping[TopicPartition, int] = await self._consumer.end_offsets(list(partitions))
+        found: Mapping[TopicPartition, int] = await (await self._connected()).end_offsets(list(partitions))
         return found
+
+    async def begins(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Return the offset of the first record of each partition."""
+        found: Mapping[TopicPartition, int] = await (await self._connected()).beginning_offsets(list(partitions))
+        return found
+
+    async def _connected(self) -> AIOKafkaConsumer:
+        async with self._connecting:
+            if self._consumer is None:
+                consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers)
+                await consumer.start()
+                self._consumer = consumer
+            return self._consumer
 
     async def stop(self) -> None:
         """Let go."""

@@ -393,7 +393,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         if partition not in self._positions:
             at = await self._consumer.committed(partition)
             if at is None:
-                at = (await self._consumer.beginning_offsets([partition]))[partition]
+                at = (await self._ends.begins([partition]))[partition]
             self._positions.setdefault(partition, at)  # a worker may have got on meanwhile
         return self._positions[partition]
 
@@ -407,7 +407,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             return False
         try:
             async with asyncio.timeout(limit_s):
-                for partition, end in (await self._consumer.end_offsets(mine)).items():
+                for partition, end in (await self._ends.of(mine)).items():
                     while await self._reached(partition) < end:
                         await asyncio.sleep(0.005)
         except (TimeoutError, KafkaError):
