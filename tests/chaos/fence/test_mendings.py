@@ -168,6 +168,7 @@ SCENES: dict[str, Scene] = {
     "no-fetch-while-seeking": rebalanced_while_waiting_for_events,
     "forget": gave_partitions_away,
 }
+RED_TRIES = 3
 CONFIGS = {"fail-fast": {"max.message.bytes": "4000"}}
 
 
@@ -179,6 +180,11 @@ async def test_fenced_worker_comes_out_right(mending: str, kafka: Kafka, app: st
 
 @pytest.mark.parametrize("mending", SCENES)
 async def test_worker_without_the_mending_comes_out_wrong(mending: str, kafka: Kafka, app: str, tmp_path: Path) -> None:
-    async with rig_on(kafka.bootstrap_servers, app, tmp_path, **CONFIGS.get(mending, {})) as rig:
-        found = await SCENES[mending](rig, ("--without", mending))
-        assert found, f"the scene passes without {mending}: it proves nothing"
+    # What goes wrong is a race: a scene provokes it nearly every time, and once is proof enough.
+    for attempt in range(RED_TRIES):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        async with rig_on(kafka.bootstrap_servers, f"{app}-{attempt}", folder, **CONFIGS.get(mending, {})) as rig:
+            if await SCENES[mending](rig, ("--without", mending)):
+                return
+    pytest.fail(f"the scene passes {RED_TRIES} times without {mending}: it proves nothing")
