@@ -19,13 +19,14 @@ from services.cli.stages import STAGES, first_text_paths, percentile
 from services.runtime.clock import monotonic_s
 
 BRANCHES = ("+12125550100", "+13035550100", "+12135550100")
+AREAS = [area for area in range(200, 1000) if area % 100 != 11]  # 211, 311 ... are services, not places
 WARM_UP_CALLS = 100
 DRAIN_S = 30.0
 
 
 def caller_of(n: int) -> str:
-    """Return the nth caller: 80,000 numbers of the block that is kept for fiction."""
-    return f"+1{200 + n // 100 % 800:03d}55501{n % 100:02d}"
+    """Return the nth caller: 79,200 numbers of the block that is kept for fiction."""
+    return f"+1{AREAS[n // 100 % len(AREAS)]}55501{n % 100:02d}"
 
 
 class Caller:
