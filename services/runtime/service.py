@@ -92,7 +92,8 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
                     log.exception("cannot_stop", part=type(part).__name__)
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if tasks:
+        await asyncio.wait(tasks, timeout=STOP_LIMIT_S)  # a library that swallows its cancellation must not hold us
     await runner.cleanup()
     log.info("stopped", code=code)
     return code

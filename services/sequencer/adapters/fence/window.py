@@ -23,6 +23,8 @@ class Entry:
     outcome: str
     sends: Sequence[Awaitable[Any]]
     row: Awaitable[Any] | None
+    era: int = 0
+    """Which rebalance it was processed after."""
 
 
 class Window:
