@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from deploy.local.detached import Standing
 from deploy.local.kafka import DEFAULT_STATE
 from deploy.local.process import StartError
-from deploy.local.standing import Standing
 
 NOT_RUNNING = "not running (`make up` starts it)"
 

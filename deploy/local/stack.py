@@ -10,7 +10,7 @@ from typing import Protocol, Self, TypeVar
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from deploy.local.image import ImageKafka, ImageMongo
+from deploy.local.containers import ImageKafka, ImageMongo
 from deploy.local.kafka import DEFAULT_STATE, LocalKafka, Say
 from deploy.local.mongo import LocalMongo
 from deploy.local.process import StartError
@@ -36,7 +36,7 @@ class Stack:
     Args:
         folder: where local processes keep their data.
         state: where downloads are cached.
-        detached: they outlive this process; `deploy.local.standing` stops them.
+        detached: they outlive this process; `deploy.local.detached` stops them.
         say: told what is being started, a line each.
         uses: once started, says which Kafka and which MongoDB, a line each.
     """

@@ -9,7 +9,7 @@ from services.ingest.web.app import WebhookServer, make_app
 from services.policy.directory import directory_or_exit
 from services.runtime import service
 from services.runtime.health import Health
-from services.runtime.kafka import KafkaProducer
+from services.runtime.producer import KafkaProducer
 
 
 async def main() -> int:

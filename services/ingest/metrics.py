@@ -4,7 +4,7 @@ from typing import Final
 
 from prometheus_client import Counter, Histogram
 
-from services.ingest.domain.outcome import IGNORED, UNUSABLE
+from services.ingest.domain.reading import IGNORED, UNUSABLE
 from services.ingest.errors import REASONS
 
 ROUTES: Final = (

@@ -22,7 +22,7 @@ from services.ingest.adapters.twilio import TwilioSignatures, Twiml
 from services.ingest.domain import reported_calls, twilio_calls, twilio_texts
 from services.ingest.domain.fields import Fields
 from services.ingest.domain.lender import Lender
-from services.ingest.domain.outcome import Accepted, Fact, GoOn, NoContent, Outcome
+from services.ingest.domain.reading import Accepted, Fact, GoOn, NoContent, Outcome
 from services.ingest.errors import InvalidField, NotAcknowledged, NotAuthentic, Rejected, UnreadableBody
 from services.ingest.signing import CALLS_HEADER, verify_calls
 from services.runtime import logs

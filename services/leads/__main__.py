@@ -6,15 +6,16 @@ from schemas.calls import CallFact
 from schemas.inbound import ReplyReceived
 from schemas.touches import TouchResult
 from services.leads.adapters.mongo import Mongo
-from services.leads.assigning import Assigning
+from services.leads.assignment import Assigning
 from services.leads.connections import Connections
 from services.leads.loops import Settler, Sweeper, busy_with
 from services.leads.settings import LeadsSettings
 from services.leads.shell import Shell
 from services.policy.directory import directory_or_exit
 from services.runtime import service
+from services.runtime.consumer import ConsumerLoop
 from services.runtime.health import Health
-from services.runtime.kafka import ConsumerLoop, KafkaProducer
+from services.runtime.producer import KafkaProducer
 
 TOPICS = (CallFact.TOPIC, ReplyReceived.TOPIC, TouchResult.TOPIC)
 

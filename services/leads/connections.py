@@ -1,10 +1,10 @@
 """The connections of leads as one part of the service: first up, last down."""
 
 from services.leads.adapters.mongo import Mongo
-from services.leads.assigning import Assigning
+from services.leads.assignment import Assigning
 from services.leads.errors import KeyDiffers
 from services.policy.suppression import key_check
-from services.runtime.kafka import KafkaProducer
+from services.runtime.producer import KafkaProducer
 from services.runtime.service import Resource
 
 

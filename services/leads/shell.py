@@ -19,7 +19,7 @@ from schemas.inbound import ReplyReceived
 from schemas.touches import TouchDelivered, TouchResult
 from services.leads import metrics
 from services.leads.adapters.store import Store
-from services.leads.assigning import Assigning
+from services.leads.assignment import Assigning
 from services.leads.domain import calls, messages, recovery
 from services.leads.domain.model import OUTBOX_LIMIT, SEEN_LIMIT, Call, Cause, Change, Lead
 from services.leads.domain.replies import intents_of
@@ -31,7 +31,8 @@ from services.policy.directory import Directory
 from services.policy.optout import Keyword, read_keyword
 from services.policy.suppression import suppression_id
 from services.runtime.clock import Clock
-from services.runtime.kafka import Outcome, Producer
+from services.runtime.consumer import Outcome
+from services.runtime.producer import Producer
 
 log = structlog.get_logger(__name__)
 

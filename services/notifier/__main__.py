@@ -5,17 +5,18 @@ from schemas.envelope import Event
 from schemas.inbound import ReceiptReceived
 from schemas.touches import TouchDue
 from services.notifier.adapters.mongo import MongoStore
-from services.notifier.adapters.tail import KafkaTail
+from services.notifier.adapters.replies_tail import KafkaTail
 from services.notifier.adapters.twilio import TwilioProvider
 from services.notifier.connections import Connections
-from services.notifier.pump import Pump
+from services.notifier.dispatcher import Pump
 from services.notifier.settings import NotifierSettings
 from services.notifier.shell import Shell
 from services.policy.directory import directory_or_exit
 from services.policy.suppression import key_check
 from services.runtime import service
+from services.runtime.consumer import ConsumerLoop
 from services.runtime.health import Health
-from services.runtime.kafka import ConsumerLoop, KafkaProducer
+from services.runtime.producer import KafkaProducer
 
 
 async def notify(settings: NotifierSettings) -> int:

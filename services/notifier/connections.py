@@ -7,7 +7,7 @@ from schemas.topics import BY_NAME
 from schemas.touches import TouchDue, TouchResult
 from services.notifier.adapters.mongo import Store
 from services.notifier.adapters.twilio import TextProvider
-from services.runtime.kafka import KafkaProducer
+from services.runtime.producer import KafkaProducer
 from services.runtime.service import Resource
 from services.runtime.topics_admin import check_topics
 

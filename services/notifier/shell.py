@@ -18,7 +18,7 @@ from schemas.inbound import ReceiptReceived
 from schemas.touches import TouchDelivered, TouchDue, TouchFailed, TouchResult, TouchSent, TouchSuppressed
 from services.notifier import metrics
 from services.notifier.adapters.mongo import Borrower, Saved, Store
-from services.notifier.adapters.tail import RepliesTail
+from services.notifier.adapters.replies_tail import RepliesTail
 from services.notifier.adapters.twilio import TextProvider
 from services.notifier.domain.compose import Unsendable, compose
 from services.notifier.domain.delivery import Delivery, State
@@ -41,7 +41,7 @@ from services.policy.suppression import suppression_id
 from services.runtime.clock import Clock
 from services.runtime.errors import TransientError
 from services.runtime.health import Health
-from services.runtime.kafka import Producer
+from services.runtime.producer import Producer
 
 log = structlog.get_logger(__name__)
 

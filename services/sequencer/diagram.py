@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from services.sequencer.domain.row import Phase
-from services.sequencer.domain.rules import CALLER_EVENTS, RULES
+from services.sequencer.domain.transitions import CALLER_EVENTS, RULES
 
 PAGE = Path(__file__).parents[2] / "docs" / "sequencer.md"
 
 HEAD = """# The sequencer's state machine
 
-Drawn from `services/sequencer/domain/rules.py` by `python -m services.sequencer.diagram`. Do not edit.
+Drawn from `services/sequencer/domain/transitions.py` by `python -m services.sequencer.diagram`. Do not edit.
 
 One row per caller. Before the table is asked, every event of a lead sets the row's `lead_seq`, and its `texting` beats
 the row: `stopped` drops every open step and moves the caller to *stopped* whatever the phase, anything else lifts

@@ -14,7 +14,7 @@ from testcontainers.community.mongodb import MongoDbContainer
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.labels import LABEL_SESSION_ID, SESSION_ID
 
-from deploy.local.image import IMAGE_SETTINGS
+from deploy.local.containers import IMAGE_SETTINGS
 from deploy.local.mongo import REPLICA_SET, initiated
 from tests.infra.polling import eventually_now
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.image import KAFKA_IMAGE, MONGODB_IMAGE
+from deploy.local.containers import KAFKA_IMAGE, MONGODB_IMAGE
 from deploy.local.kafka import LocalKafka
 from deploy.local.mongo import LocalMongo
 

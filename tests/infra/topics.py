@@ -7,7 +7,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.topics import Topic, topics_of
-from services.runtime.ends import Ends
+from services.runtime.offsets import Ends
 from services.runtime.topics_admin import create_topics
 
 GONE_LIMIT_S = 30.0

@@ -12,10 +12,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from motor.motor_asyncio import AsyncIOMotorClient
 
+from deploy.local.detached import Standing
 from deploy.local.kafka import LocalKafka
 from deploy.local.process import PID_FILE, started_ticks
 from deploy.local.stack import Stack
-from deploy.local.standing import Standing
 from schemas.topics import TOPICS, Topic
 from services.runtime.topics_admin import TopicsDiffer, check_topics, create_topics
 from tests.infra.polling import eventually

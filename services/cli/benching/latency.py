@@ -13,9 +13,9 @@ from twilio.request_validator import RequestValidator
 
 from deploy.local.kafka import LocalKafka
 from deploy.local.system import ACCOUNT_SID, AUTH_TOKEN
+from services.cli.first_text_latency import STAGES, first_text_paths, percentile
 from services.cli.local_run import Run, local_run
 from services.cli.replaying.webhooks import dialled_legs, sid
-from services.cli.stages import STAGES, first_text_paths, percentile
 from services.runtime.clock import monotonic_s
 
 BRANCHES = ("+12125550100", "+13035550100", "+12135550100")

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from services.cli.stages import Path, first_text_paths, percentile
+from services.cli.first_text_latency import Path, first_text_paths, percentile
 
 UNANSWERED = ("missed", "abandoned")
 

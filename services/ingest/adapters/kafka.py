@@ -9,7 +9,7 @@ from services.ingest.errors import NotAcknowledged
 from services.runtime import logs
 from services.runtime.errors import TransientError
 from services.runtime.health import Health
-from services.runtime.kafka import KafkaProducer, Producer
+from services.runtime.producer import KafkaProducer, Producer
 from services.runtime.topics_admin import check_topics
 
 log = logs.get(__name__)

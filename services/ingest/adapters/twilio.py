@@ -8,7 +8,7 @@ from twilio.request_validator import SIGNATURE_SETTINGS_HEADER, RequestValidator
 from twilio.twiml.messaging_response import MessagingResponse
 from twilio.twiml.voice_response import Dial, Gather, VoiceResponse
 
-from services.ingest.domain.outcome import HangUp, Ring, Screen, TakeVoicemail
+from services.ingest.domain.reading import HangUp, Ring, Screen, TakeVoicemail
 from services.ingest.errors import NotAuthentic
 from services.ingest.signing import TWILIO_HEADER
 

@@ -7,7 +7,7 @@ from typing import Final
 from schemas.calls import CallCompleted
 from services.ingest.domain.fields import CLOSE_S, is_close
 from services.ingest.domain.lender import Lender
-from services.ingest.domain.outcome import Accepted, Fact, Outcome
+from services.ingest.domain.reading import Accepted, Fact, Outcome
 from services.ingest.errors import InvalidField
 from services.policy.numbers import normalise_caller
 

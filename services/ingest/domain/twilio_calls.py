@@ -18,7 +18,7 @@ from schemas.calls import (
 )
 from services.ingest.domain.fields import Fields
 from services.ingest.domain.lender import Lender
-from services.ingest.domain.outcome import Fact, GoOn, HangUp, Outcome, Ring, Screen, TakeVoicemail
+from services.ingest.domain.reading import Fact, GoOn, HangUp, Outcome, Ring, Screen, TakeVoicemail
 from services.ingest.errors import InvalidField
 from services.policy.numbers import Caller, normalise_caller
 

@@ -6,7 +6,7 @@ from typing import Any, Final, get_args
 from schemas.inbound import ReceiptReceived, ReceiptStatus, ReplyReceived
 from services.ingest.domain.fields import Fields
 from services.ingest.domain.lender import Lender
-from services.ingest.domain.outcome import Fact, GoOn, Outcome
+from services.ingest.domain.reading import Fact, GoOn, Outcome
 from services.ingest.errors import InvalidField
 from services.policy.numbers import normalise_caller
 

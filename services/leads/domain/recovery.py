@@ -9,8 +9,8 @@ from schemas.ids import lead_id
 from schemas.leads import CallOfLead, LeadAssigned, LeadCalledAgain, LeadContacted, LeadOpened
 from services.leads.domain.calls import answered_by
 from services.leads.domain.model import SEEN_LIMIT, Call, Cause, Change, Lead
+from services.leads.domain.outbox import halted, marked, tell
 from services.leads.domain.tasks import TaskRequest, with_task, without_task
-from services.leads.domain.telling import halted, marked, tell
 
 _BACK_AT_START = frozenset({"contacted", "nurturing", "closed"})
 """States that a new missed call ends; in the others (a conversation, a handover) somebody is at it already."""

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from schemas.touches import TouchDelivered, TouchFailed, TouchResult, TouchSent, TouchSuppressed, TouchTaskRequested
 from services.leads.domain.model import STEPS_LIMIT, Cause, Change, Lead, Touch, TouchState, Urgency
+from services.leads.domain.outbox import marked
 from services.leads.domain.speaking import opt_out
 from services.leads.domain.tasks import TaskRequest, with_task
-from services.leads.domain.telling import marked
 
 CARRIER_BLOCK = 21610
 """Twilio: the recipient has told the carrier STOP. It is an opt-out that we were not told of (compliance 3.3)."""

@@ -5,11 +5,11 @@ from dataclasses import replace
 from schemas.base import EventData
 from schemas.envelope import Event
 from schemas.leads import LeadEvent, LeadOptedIn, LeadOptedOut
-from services.sequencer.domain import steps
+from services.sequencer.domain import sequence
 from services.sequencer.domain.cadence import Cadences, Stop
 from services.sequencer.domain.effects import Effect
 from services.sequencer.domain.row import Phase, Row
-from services.sequencer.domain.rules import RULES, Decision
+from services.sequencer.domain.transitions import RULES, Decision
 
 SOURCE = "ringback/sequencer"
 
@@ -48,7 +48,7 @@ def _heard(row: Row, data: LeadEvent, cadences: Cadences) -> tuple[Row, tuple[Ef
     """Take what every event of a lead says: its count, and whether texting is open, whatever the row believed."""
     row = row.heard(data.lead_seq) if data.lead_id == row.lead_id else Row(lead_id=data.lead_id, lead_seq=data.lead_seq)
     if data.texting == "stopped" and row.phase is not Phase.STOPPED and not isinstance(data, LeadOptedOut):
-        row, effects = steps.stop(row, steps.cadence_of(row, cadences), Stop.OPTED_OUT)
+        row, effects = sequence.stop(row, sequence.cadence_of(row, cadences), Stop.OPTED_OUT)
         return replace(row, phase=Phase.STOPPED), effects
     if data.texting != "stopped" and row.phase is Phase.STOPPED and not isinstance(data, LeadOptedIn | LeadOptedOut):
         return replace(row, phase=Phase.IDLE), ()

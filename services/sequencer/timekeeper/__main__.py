@@ -2,8 +2,9 @@
 
 from schemas.touches import TimerSet
 from services.runtime import service
+from services.runtime.consumer import ConsumerLoop
 from services.runtime.health import Health
-from services.runtime.kafka import ConsumerLoop, KafkaProducer
+from services.runtime.producer import KafkaProducer
 from services.sequencer.adapters.timers import MongoTimers, TimerStore
 from services.sequencer.settings import TimekeeperSettings
 from services.sequencer.timekeeper.keeper import Keeper

@@ -14,7 +14,7 @@ from schemas.touches import TimerDue, TimerSet
 from services.runtime.clock import Clock
 from services.runtime.errors import TransientError
 from services.runtime.health import Health
-from services.runtime.kafka import Producer
+from services.runtime.producer import Producer
 from services.sequencer.adapters.timers import Timer, TimerStore
 from services.sequencer.metrics import TIMER_LATE_SECONDS, TIMERS_FIRED, TIMERS_REARMED, TIMERS_SET
 

@@ -15,7 +15,7 @@ from deploy.local.system import System, fresh_name
 from schemas.base import EventData
 from schemas.envelope import Event, decode
 from schemas.leads import LeadEvent
-from services.runtime.kafka import KafkaProducer
+from services.runtime.producer import KafkaProducer
 from tests.infra.polling import eventually
 from tests.infra.providers import Kafka, Mongo
 from tests.infra.topics import empty_topics

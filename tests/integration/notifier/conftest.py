@@ -24,7 +24,7 @@ from schemas.inbound import ReceiptReceived, ReceiptStatus, ReplyReceived
 from schemas.touches import TouchDue, TouchResult
 from services.policy.suppression import suppression_id
 from services.runtime.clock import real_now
-from services.runtime.kafka import KafkaProducer
+from services.runtime.producer import KafkaProducer
 from tests.infra.polling import eventually
 from tests.infra.providers import Kafka, Mongo
 from tests.infra.topics import empty_topics

@@ -18,7 +18,7 @@ from schemas.envelope import Event, decode
 from schemas.leads import CallOfLead, LeadEvent, LeadSnapshot
 from schemas.touches import TimerSet, TouchDue, TouchRef, TouchResult, TouchSent
 from services.runtime.clock import real_now, write_clock
-from services.runtime.kafka import KafkaProducer
+from services.runtime.producer import KafkaProducer
 from tests.infra.polling import eventually
 from tests.infra.providers import Kafka, Mongo
 from tests.infra.topics import empty_topics

@@ -8,10 +8,10 @@ import pytest
 import typer
 
 from services.cli.calllog import LoggedCall, LoggedLeg
+from services.cli.first_text_latency import STAGES, Path, percentile
 from services.cli.replay import parse_speed
 from services.cli.replaying.summary import Summary, _check
 from services.cli.replaying.webhooks import DialledLeg, Webhook, afterwards, dialled_legs, voice
-from services.cli.stages import STAGES, Path, percentile
 from services.policy.numbers import normalise_caller
 
 AT = datetime(2026, 3, 10, 15, 0, tzinfo=UTC)

@@ -22,7 +22,7 @@ from services.ingest.web.app import make_app
 from services.policy.directory import load_directory
 from services.runtime.clock import monotonic_s, real_now
 from services.runtime.health import Health
-from services.runtime.kafka import FakeProducer
+from services.runtime.producer import FakeProducer
 
 BASE = "https://hooks.larkspur.example"
 TOKEN, OLD_TOKEN, SECRET = "auth-token-of-today", "auth-token-of-yesterday", "a-secret-of-the-phone-system"

@@ -23,10 +23,11 @@ from schemas.inbound import ReplyReceived
 from schemas.leads import LeadEvent
 from schemas.touches import TouchResult
 from services.leads.adapters.memory import Memory
-from services.leads.assigning import Assigning
+from services.leads.assignment import Assigning
 from services.leads.shell import Shell
 from services.policy.directory import Directory, load_directory
-from services.runtime.kafka import FakeProducer, Outcome
+from services.runtime.consumer import Outcome
+from services.runtime.producer import FakeProducer
 
 LENDER = "larkspur"
 CALLER = "+17185550134"

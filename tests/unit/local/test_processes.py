@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from deploy.local import kafka
+from deploy.local.detached import RECORD, Standing
 from deploy.local.process import PID_FILE, Server, StartError, free_ports, started_ticks, stop_by_pid_file
-from deploy.local.standing import RECORD, Standing
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 

@@ -13,14 +13,14 @@ from schemas.ids import partition_key, touch_id
 from schemas.inbound import ReceiptReceived, ReceiptStatus
 from schemas.touches import TouchDue
 from services.notifier.adapters.mongo import FakeStore, from_doc
-from services.notifier.adapters.tail import FakeTail
+from services.notifier.adapters.replies_tail import FakeTail
 from services.notifier.adapters.twilio import FakeProvider
 from services.notifier.domain.delivery import Delivery, Text
 from services.notifier.shell import Shell
 from services.policy.directory import Directory, load_directory
 from services.policy.suppression import suppression_id
 from services.runtime.health import Health
-from services.runtime.kafka import FakeProducer
+from services.runtime.producer import FakeProducer
 
 LENDER, CALLER, LEAD, SEQUENCE = "larkspur", "+17205550134", "lead-1", "sequence-1"
 KEY = f"{LENDER}:{CALLER}"

@@ -12,7 +12,7 @@ from services.sequencer.adapters.cadences import load_cadences
 from services.sequencer.domain.effects import Effect
 from services.sequencer.domain.machine import decide
 from services.sequencer.domain.row import EMPTY, Row
-from services.sequencer.domain.rules import Decision
+from services.sequencer.domain.transitions import Decision
 
 CADENCES = load_cadences()
 CALLER = "+12125550123"

@@ -33,7 +33,7 @@ from schemas.touches import (
 from services.sequencer.domain import emit
 from services.sequencer.domain.machine import SOURCE, decide
 from services.sequencer.domain.row import EMPTY, Phase, Row, dump, load
-from services.sequencer.domain.rules import RULES
+from services.sequencer.domain.transitions import RULES
 from tests.unit.sequencer.build import CADENCES, T0, envelope, lead
 
 SPOKEN = [kind for kind in LEAD_EVENTS if kind not in (LeadOpened, LeadCalledAgain, LeadOptedOut, LeadOptedIn)]

@@ -10,7 +10,7 @@ from schemas.base import EventData
 from schemas.leads import LEAD_EVENTS
 from schemas.touches import TimerDue, TouchResult
 from services.sequencer import diagram
-from services.sequencer.domain import rules
+from services.sequencer.domain import transitions
 from services.sequencer.domain.row import Phase
 
 ROOT = Path(__file__).parents[3]
@@ -18,19 +18,19 @@ ALLOWED = {"schemas", "services.policy", "services.sequencer.domain", "services.
 
 
 def test_table_is_total_over_phase_and_event() -> None:
-    assert set(rules.RULES) == {(phase, event) for phase in Phase for event in rules.CALLER_EVENTS}
+    assert set(transitions.RULES) == {(phase, event) for phase in Phase for event in transitions.CALLER_EVENTS}
 
 
 def test_every_event_that_reaches_a_caller_is_in_the_table() -> None:
     results = set(TouchResult.__subclasses__())
-    assert set(rules.CALLER_EVENTS) == {*LEAD_EVENTS, *results, TimerDue}
+    assert set(transitions.CALLER_EVENTS) == {*LEAD_EVENTS, *results, TimerDue}
 
 
-@pytest.mark.parametrize("event", rules.CALLER_EVENTS, ids=lambda event: event.TYPE)
+@pytest.mark.parametrize("event", transitions.CALLER_EVENTS, ids=lambda event: event.TYPE)
 def test_pair_that_may_not_happen_says_why(event: type[EventData]) -> None:
     for phase in Phase:
-        rule = rules.RULES[phase, event]
-        assert rule.ignores is None or rule.ignores in get_args(rules.Ignored)
+        rule = transitions.RULES[phase, event]
+        assert rule.ignores is None or rule.ignores in get_args(transitions.Ignored)
 
 
 def test_diagram_in_the_docs_is_the_table() -> None:

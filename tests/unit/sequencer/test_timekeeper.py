@@ -11,7 +11,7 @@ from schemas.envelope import Event
 from schemas.touches import TimerDue, TimerSet
 from services.runtime.errors import TransientError
 from services.runtime.health import Health
-from services.runtime.kafka import FakeProducer
+from services.runtime.producer import FakeProducer
 from services.sequencer.adapters.timers import MemoryTimers
 from services.sequencer.timekeeper import keeper
 from services.sequencer.timekeeper.keeper import Keeper, timer_of

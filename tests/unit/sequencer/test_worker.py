@@ -8,8 +8,8 @@ import pytest
 
 from schemas.envelope import encode
 from schemas.leads import LeadOpened
+from services.runtime.dead_letters import DEAD_LETTER_FREE, TooManyDeadLetters
 from services.runtime.health import Health
-from services.runtime.kafka import DEAD_LETTER_FREE, TooManyDeadLetters
 from services.sequencer.adapters.fence import UNCHANGED, FenceSettings, Incoming
 from services.sequencer.shell import handler
 from services.sequencer.worker import Worker

@@ -26,7 +26,7 @@ Needs: source topics with equal partition counts, neither compacted nor transact
 0.1) with the same count; something that starts the process again when it ends. Rows are JSON-able dicts, never empty.
 """
 
-from .ending import EXIT_LEASE_LOST, EXIT_SEND_FAILED, EXIT_STOP_HUNG
+from .exits import EXIT_LEASE_LOST, EXIT_SEND_FAILED, EXIT_STOP_HUNG
 from .lease import Lease
 from .pins import UntestedVersion, check_pins
 from .settings import FenceSettings

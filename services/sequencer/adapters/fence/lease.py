@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from services.runtime.clock import boottime_s
 
-from .ending import EXIT_LEASE_LOST, end_process
+from .exits import EXIT_LEASE_LOST, end_process
 
 SHARE = 0.85
 """Of the session: leaves room for clocks that differ in rate and for the way to the broker."""

@@ -1,36 +1,33 @@
-"""aiokafka as we use it: a producer that promises, and a consumer loop that commits only what is finished."""
+"""The consumer loop: each partition in order, several side by side; commits only what is finished."""
 
 import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from prometheus_client import Counter, Gauge, Histogram
 
 from schemas.base import EventData
-from schemas.envelope import Event, UndecodableEvent, Wire, decode, encode
-from schemas.topics import dead_letter_topic
+from schemas.envelope import Event, UndecodableEvent, decode
 from services.runtime.clock import monotonic_s, real_now
-from services.runtime.ends import Ends
+from services.runtime.dead_letters import (
+    DEAD_LETTER_FREE,
+    DEAD_LETTER_SHARE,
+    DEAD_LETTER_WINDOW,
+    TooManyDeadLetters,
+    dead_letter,
+)
 from services.runtime.errors import PermanentError, TransientError
 from services.runtime.health import Health
+from services.runtime.metrics import DEAD_LETTERS, EVENT_SECONDS, EVENTS_CONSUMED, LAG
+from services.runtime.offsets import Ends
+from services.runtime.producer import Producer
 
 log = structlog.get_logger(__name__)
-
-EVENTS_CONSUMED = Counter("ringback_events_consumed_total", "Events finished, by outcome.", ["topic", "outcome"])
-EVENT_SECONDS = Histogram(
-    "ringback_event_processing_seconds", "Time from an event's delivery to its end.", ["topic"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
-)  # fmt: skip
-DEAD_LETTERS = Counter("ringback_dead_letters_total", "Events put into a dead-letter topic.", ["topic"])
-LAG = Gauge("ringback_consumer_lag_records", "Records not yet finished.", ["topic", "group"])
 
 OUTCOMES = ("applied", "ignored", "dead_lettered")
 BACKOFF_S = (0.1, 5.0)
@@ -40,108 +37,6 @@ QUEUE_LIMIT = 500
 paused one is left out of the fetch under way, and its next record would wait for that fetch to end."""
 COMMIT_EVERY_S = 0.2
 """Finished events are committed this often, all partitions in one request; what a crash repeats changes nothing."""
-DEAD_LETTER_WINDOW = 200
-DEAD_LETTER_SHARE = 0.2
-DEAD_LETTER_FREE = 20
-"""More dead letters than this many, and than this share of the last 200 events of a partition, is our fault and not
-theirs: the loop stops rather than empties the topic."""
-
-
-class TooManyDeadLetters(TransientError):
-    """Too many events of one partition fail: a bad deploy, not bad events."""
-
-
-class Producer(Protocol):
-    """What emits events."""
-
-    async def send(self, *events: Event[EventData]) -> None:
-        """Send in order; return once the broker has acknowledged every one.
-
-        Raises:
-            TransientError: at least one is not acknowledged; any of them may have arrived.
-        """
-
-    async def send_wire(self, *records: Wire) -> None:
-        """Send raw records, with the same promise."""
-
-
-class KafkaProducer:
-    """The real one: idempotent, all replicas."""
-
-    def __init__(self, bootstrap_servers: str, client_id: str, request_timeout_s: float = 10.0) -> None:
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap_servers,
-            client_id=client_id,
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=0,
-            request_timeout_ms=int(request_timeout_s * 1000),
-            max_request_size=1 << 20,
-        )
-
-    async def start(self) -> None:
-        """Connect."""
-        await self._producer.start()
-
-    async def stop(self) -> None:
-        """Flush what is under way and leave."""
-        await self._producer.stop()
-
-    async def check(self) -> None:
-        """Ask the cluster whether it is there.
-
-        Raises:
-            TransientError: it does not answer.
-            PermanentError: this producer can never send again; only a new process can.
-        """
-        task = self._producer._sender.sender_task
-        if task is not None and task.done():
-            raise PermanentError("the producer's sender has ended")
-        try:
-            await self._producer.client.fetch_all_metadata()
-        except KafkaError as error:
-            raise TransientError(f"Kafka does not answer: {error!r}") from error
-
-    async def send(self, *events: Event[EventData]) -> None:
-        """Send in order; return once the broker has acknowledged every one."""
-        await self.send_wire(*(encode(event) for event in events))
-
-    async def send_wire(self, *records: Wire) -> None:
-        """Send raw records in order; return once all are acknowledged."""
-        try:
-            acks = [
-                await self._producer.send(record.topic, record.value, key=record.key, headers=record.headers)
-                for record in records
-            ]
-            if acks:
-                await asyncio.gather(*acks)
-        except KafkaError as error:
-            raise TransientError(f"Kafka did not acknowledge: {error!r}") from error
-
-
-@dataclass
-class FakeProducer:
-    """Keeps what was sent; `fail` makes the next sends fail before anything is kept."""
-
-    sent: list[Event[EventData]] = field(default_factory=list)
-    records: list[Wire] = field(default_factory=list)
-    fail: int = 0
-
-    async def send(self, *events: Event[EventData]) -> None:
-        """Keep events."""
-        if self.fail:
-            self.fail -= 1
-            raise TransientError("the fake was told to fail")
-        for event in events:
-            wire = encode(event)
-            decode(wire.key, wire.value, wire.headers)  # what cannot be read back must not be written
-            self.sent.append(event)
-            self.records.append(wire)
-
-    async def send_wire(self, *records: Wire) -> None:
-        """Keep records."""
-        self.records.extend(records)
-
 
 Outcome = str
 Handler = Callable[[Event[EventData]], Awaitable[Outcome]]
@@ -413,24 +308,3 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         except (TimeoutError, KafkaError):
             return False
         return bool(set(mine) <= self._consumer.assignment())
-
-
-def dead_letter(
-    topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None,
-    headers: Iterable[tuple[str, bytes]], error: Exception, attempts: int, first: datetime,
-) -> Wire:  # fmt: skip
-    """Return the dead letter of a record: its bytes as they came, and in headers where it stood and why it failed."""
-    return Wire(
-        dead_letter_topic(topic),
-        key or b"",
-        value or b"",
-        [
-            *headers,
-            ("dlq_reason", f"{type(error).__name__}: {error}"[:1000].encode()),
-            ("dlq_topic", topic.encode()),
-            ("dlq_partition", str(partition).encode()),
-            ("dlq_offset", str(offset).encode()),
-            ("dlq_attempts", str(attempts).encode()),
-            ("dlq_first_failed", first.isoformat().encode()),
-        ],
-    )

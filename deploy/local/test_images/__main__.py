@@ -1,13 +1,13 @@
-"""`python -m deploy.local.images`: make both test images in the engine that answers."""
+"""`python -m deploy.local.test_images`: make both test images in the engine that answers."""
 
 import sys
 import tempfile
 from pathlib import Path
 
-from deploy.local.images.rootfs import Rootfs
 from deploy.local.kafka import LOGGING, ensure_jars
 from deploy.local.mongo import find_mongod
 from deploy.local.process import StartError
+from deploy.local.test_images.rootfs import Rootfs
 
 KAFKA = "ringback-test/kafka:local"
 MONGODB = "ringback-test/mongodb:local"

@@ -32,7 +32,7 @@ from schemas.touches import (
     TouchSuppressed,
     TouchTaskRequested,
 )
-from services.sequencer.domain import steps
+from services.sequencer.domain import sequence
 from services.sequencer.domain.cadence import Cadence, Cadences, Stop
 from services.sequencer.domain.effects import Effect
 from services.sequencer.domain.row import Phase, Row, State, StepState
@@ -77,19 +77,19 @@ def ignored(why: Ignored) -> Rule:
 
 
 def _missed_call(row: Row, data: LeadOpened | LeadCalledAgain, now: datetime, cadences: Cadences) -> Decision:
-    if not steps.may_start(row, data, now):
+    if not sequence.may_start(row, data, now):
         return _callback_only(row, data, now, cadences)
-    return Decision(*steps.start(row, data, _cadence(data, cadences), now))
+    return Decision(*sequence.start(row, data, _cadence(data, cadences), now))
 
 
 def _callback_only(row: Row, data: LeadOpened | LeadCalledAgain, now: datetime, _: Cadences) -> Decision:
-    return Decision(*steps.callback_only(row, data, now))
+    return Decision(*sequence.callback_only(row, data, now))
 
 
 def _refuse(row: Row, data: LeadOpened | LeadCalledAgain, now: datetime, cadences: Cadences) -> Decision:
-    if not steps.may_start(row, data, now):
+    if not sequence.may_start(row, data, now):
         return Decision(row, ignored="texting_stopped")
-    return Decision(*steps.refuse(row, data, _cadence(data, cadences), Stop.OPTED_OUT))
+    return Decision(*sequence.refuse(row, data, _cadence(data, cadences), Stop.OPTED_OUT))
 
 
 def _cadence(data: LeadOpened | LeadCalledAgain, cadences: Cadences) -> Cadence:
@@ -103,8 +103,8 @@ def _stopping(why: Stop, then: Phase | None) -> Act:
     """Return an act that ends what `why` ends; the phase becomes `then` (None: it stays)."""
 
     def act(row: Row, _data: LeadEvent, _now: datetime, cadences: Cadences) -> Decision:
-        row, effects = steps.stop(row, steps.cadence_of(row, cadences), why)
-        return Decision(steps.settled(row) if then is None else replace(row, phase=then), effects)
+        row, effects = sequence.stop(row, sequence.cadence_of(row, cadences), why)
+        return Decision(sequence.settled(row) if then is None else replace(row, phase=then), effects)
 
     return act
 
@@ -131,8 +131,8 @@ def _sent(row: Row, data: TouchSent, now: datetime, cadences: Cadences) -> Decis
         return Decision(row, ignored=state)
     if state.state is State.SENT:
         return Decision(row, ignored="passed")
-    row, effects = steps.sent(row, steps.cadence_of(row, cadences), state, data.sent_at, now)
-    return Decision(steps.settled(row), effects)
+    row, effects = sequence.sent(row, sequence.cadence_of(row, cadences), state, data.sent_at, now)
+    return Decision(sequence.settled(row), effects)
 
 
 def _suppressed(row: Row, data: TouchSuppressed, now: datetime, cadences: Cadences) -> Decision:
@@ -141,14 +141,14 @@ def _suppressed(row: Row, data: TouchSuppressed, now: datetime, cadences: Cadenc
         return Decision(row, ignored=state)
     if state.state is not State.DUE or data.attempt != state.attempt:
         return Decision(row, ignored="passed")
-    cadence = steps.cadence_of(row, cadences)
+    cadence = sequence.cadence_of(row, cadences)
     if data.reason == "already_sent":  # another attempt of this step has left: that is what counts
-        row, effects = steps.sent(row, cadence, state, now, now)
+        row, effects = sequence.sent(row, cadence, state, now, now)
     elif data.until is not None:
-        row, effects = steps.again(row, cadence, state, data.until, now)
+        row, effects = sequence.again(row, cadence, state, data.until, now)
     else:
-        row, effects = steps.not_sent(row, cadence, state, now)
-    return Decision(steps.settled(row), effects)
+        row, effects = sequence.not_sent(row, cadence, state, now)
+    return Decision(sequence.settled(row), effects)
 
 
 def _failed(row: Row, data: TouchFailed, now: datetime, cadences: Cadences) -> Decision:
@@ -158,12 +158,12 @@ def _failed(row: Row, data: TouchFailed, now: datetime, cadences: Cadences) -> D
     # A text that was sent may still fail at the carrier; nothing else that is over changes again.
     if state.state not in (State.DUE, State.SENT) or data.attempt != state.attempt:
         return Decision(row, ignored="passed")
-    cadence = steps.cadence_of(row, cadences)
+    cadence = sequence.cadence_of(row, cadences)
     if data.retriable and data.attempt < MAX_FAILURES:
-        row, effects = steps.again(row, cadence, state, data.until or now + RETRY_AFTER, now)
+        row, effects = sequence.again(row, cadence, state, data.until or now + RETRY_AFTER, now)
     else:
-        row, effects = steps.not_sent(row, cadence, state, now)
-    return Decision(steps.settled(row), effects)
+        row, effects = sequence.not_sent(row, cadence, state, now)
+    return Decision(sequence.settled(row), effects)
 
 
 def _task_requested(row: Row, data: TouchTaskRequested, now: datetime, cadences: Cadences) -> Decision:
@@ -172,16 +172,16 @@ def _task_requested(row: Row, data: TouchTaskRequested, now: datetime, cadences:
         return Decision(row, ignored=state)
     if data.kind != "text_not_sent" or state.state is not State.DUE or data.attempt != state.attempt:
         return Decision(row, ignored="passed")
-    row, effects = steps.not_sent(row, steps.cadence_of(row, cadences), state, now)
-    return Decision(steps.settled(row), effects)
+    row, effects = sequence.not_sent(row, sequence.cadence_of(row, cadences), state, now)
+    return Decision(sequence.settled(row), effects)
 
 
 def _tick(row: Row, data: TimerDue, _now: datetime, cadences: Cadences) -> Decision:
-    state = steps.open_timer(row, data.step, data.timer_id)
+    state = sequence.open_timer(row, data.step, data.timer_id)
     if state is None:
         return Decision(row, ignored="no_open_timer")
-    row, effects = steps.fire(row, steps.cadence_of(row, cadences), state)
-    return Decision(steps.settled(row), effects)
+    row, effects = sequence.fire(row, sequence.cadence_of(row, cadences), state)
+    return Decision(sequence.settled(row), effects)
 
 
 def _to(*phases: Phase) -> frozenset[Phase]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deploy.local.image import remove_containers
+from deploy.local.containers import remove_containers
 from deploy.local.kafka import DEFAULT_STATE, Say
 from deploy.local.process import PID_FILE, listens, started_ticks, stop_by_pid_file
 from deploy.local.stack import Stack

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 from schemas.envelope import Event, encode
 from schemas.ids import partition_key
 from schemas.inbound import ReplyReceived
-from services.notifier.adapters.tail import FRESH_S, KafkaTail
+from services.notifier.adapters.replies_tail import FRESH_S, KafkaTail
 from services.runtime.clock import SystemClock, real_now
 from services.runtime.health import Health
 from services.runtime.topics_admin import create_topics

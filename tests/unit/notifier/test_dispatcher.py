@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from services.notifier.adapters.twilio import Listed
+from services.notifier.dispatcher import Pump
 from services.notifier.domain.delivery import Delivery, State
 from services.notifier.domain.facts import Answer, LeftInDoubt, ProviderAccepted
-from services.notifier.pump import Pump
 from tests.infra.polling import eventually
 from tests.unit.notifier.build import Bench, event, touch
 

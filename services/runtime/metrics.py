@@ -1,0 +1,11 @@
+"""Every metric that several services share, each with kind, unit and meaning."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+EVENTS_CONSUMED = Counter("ringback_events_consumed_total", "Events finished, by outcome.", ["topic", "outcome"])
+EVENT_SECONDS = Histogram(
+    "ringback_event_processing_seconds", "Time from an event's delivery to its end.", ["topic"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
+)  # fmt: skip
+DEAD_LETTERS = Counter("ringback_dead_letters_total", "Events put into a dead-letter topic.", ["topic"])
+LAG = Gauge("ringback_consumer_lag_records", "Records not yet finished.", ["topic", "group"])
