@@ -21,8 +21,8 @@ from services.leads import metrics
 from services.leads.adapters.store import Store
 from services.leads.assignment import Assigning
 from services.leads.domain import calls, messages, recovery
+from services.leads.domain.intents import intents_of
 from services.leads.domain.model import OUTBOX_LIMIT, SEEN_LIMIT, Call, Cause, Change, Lead
-from services.leads.domain.replies import intents_of
 from services.leads.domain.speaking import Text, in_context, speak
 from services.leads.domain.touches import apply_result, is_opt_out
 from services.leads.errors import TooMuchContention

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from schemas.leads import Answers, LeadOptedIn, LeadOptedOut, LeadReplied
+from services.leads.domain.intents import purpose_of
 from services.leads.domain.model import Cause, Change, Lead
 from services.leads.domain.outbox import halted, marked, tell
-from services.leads.domain.replies import purpose_of
 from services.leads.domain.tasks import TaskRequest, with_task
 from services.policy.optout import Keyword
 
