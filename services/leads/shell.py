@@ -23,7 +23,7 @@ from services.leads.assignment import Assigning
 from services.leads.domain import calls, messages, recovery
 from services.leads.domain.intents import intents_of
 from services.leads.domain.model import OUTBOX_LIMIT, SEEN_LIMIT, Call, Cause, Change, Lead
-from services.leads.domain.speaking import Text, in_context, speak
+from services.leads.domain.replies import Reply, apply_reply, in_context
 from services.leads.domain.touches import apply_result, is_opt_out
 from services.leads.errors import TooMuchContention
 from services.leads.recent import Recent
@@ -197,9 +197,9 @@ class Shell:
         """Apply texts that came while the lead was made: each side writes before it reads, so one sees the other."""
         for text in await self._store.messages_in(lead.lender_id, lead.caller, TEXTS_KEPT):
             if text["_id"] not in lead.seen:
-                said = Text(text["message_id"], Keyword(text["keyword"]), tuple(text["intents"]), text["at"])
+                said = Reply(text["message_id"], Keyword(text["keyword"]), tuple(text["intents"]), text["at"])
                 cause = Cause(text["_id"], text["ringback_received"], text["traceparent"])
-                await self._speak(lead.lender_id, lead.caller, said, cause)
+                await self._apply_reply(lead.lender_id, lead.caller, said, cause)
 
     async def _change(self, lender_id: str, caller: str, change: Callable[[Lead], Change]) -> Change | None:
         """Change a caller's lead and emit what it has to tell; None when there is none.
@@ -264,8 +264,8 @@ class Shell:
                 metrics.OPT_OUTS.labels("borrower").inc()
             elif keyword is Keyword.START:
                 metrics.OPT_INS.inc()
-        said = Text(reply.message_id, keyword, intents, reply.received_at)
-        found = await self._speak(lender_id, caller, said, Cause(event.id, event.received_at, event.traceparent))
+        said = Reply(reply.message_id, keyword, intents, reply.received_at)
+        found = await self._apply_reply(lender_id, caller, said, Cause(event.id, event.received_at, event.traceparent))
         return "ignored:duplicate" if found is not None and found.ignored else "applied"
 
     async def _was_obeyed(self, event: Event[EventData], caller: str, keyword: Keyword) -> bool:
@@ -275,8 +275,8 @@ class Shell:
         texts = await self._store.messages_in(event.lender_id, caller, TEXTS_KEPT)
         return any(text["_id"] == event.id for text in texts)
 
-    async def _speak(self, lender_id: str, caller: str, said: Text, cause: Cause) -> Change | None:
-        return await self._change(lender_id, caller, lambda lead: speak(lead, said, cause, self._clock.now()))
+    async def _apply_reply(self, lender_id: str, caller: str, said: Reply, cause: Cause) -> Change | None:
+        return await self._change(lender_id, caller, lambda lead: apply_reply(lead, said, cause, self._clock.now()))
 
     # --- touches -----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from schemas.touches import TouchDelivered, TouchFailed, TouchResult, TouchSent, TouchSuppressed, TouchTaskRequested
 from services.leads.domain.model import STEPS_LIMIT, Cause, Change, Lead, Touch, TouchState, Urgency
 from services.leads.domain.outbox import marked
-from services.leads.domain.speaking import opt_out
+from services.leads.domain.replies import opt_out
 from services.leads.domain.tasks import TaskRequest, with_task
 
 CARRIER_BLOCK = 21610

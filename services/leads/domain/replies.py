@@ -12,7 +12,7 @@ from services.policy.optout import Keyword
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Reply:
     """A borrower's text, read."""
 
     message_id: str
@@ -28,7 +28,7 @@ def in_context(keyword: Keyword, *, opted_out: bool) -> Keyword:
     return Keyword.START if opted_out else Keyword.NONE
 
 
-def speak(lead: Lead, text: Text, cause: Cause, now: datetime) -> Change:
+def apply_reply(lead: Lead, text: Reply, cause: Cause, now: datetime) -> Change:
     """Return what the text makes of the lead."""
     if cause.id in lead.seen:
         return Change(lead, ignored="duplicate")
@@ -53,13 +53,13 @@ def opt_out(lead: Lead, message_id: str, cause: Cause, now: datetime) -> Change:
     return Change(halted(marked(lead, cause.id)))
 
 
-def _opt_in(lead: Lead, text: Text, cause: Cause, now: datetime) -> Change:
+def _opt_in(lead: Lead, text: Reply, cause: Cause, now: datetime) -> Change:
     lead = replace(lead, texting="open")
     lead = tell(lead, LeadOptedIn, cause, now, message_id=text.message_id, answers=_answers(lead))
     return Change(halted(lead))
 
 
-def _reply(lead: Lead, text: Text, cause: Cause, now: datetime) -> Change:
+def _reply(lead: Lead, text: Reply, cause: Cause, now: datetime) -> Change:
     lead = replace(
         lead,
         status=lead.status if lead.status == "handed_over" else "conversing",
