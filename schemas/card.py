@@ -36,6 +36,10 @@ class LeadCard(Value):
     seen: Annotated[tuple[str, ...], BeforeValidator(tuple)] = ()
     voicemail: bool = False
     last_call_ended_at: datetime | None = None
+    first_reply_at: datetime | None = Field(
+        default=None,
+        description="when the borrower first texted us, words that only steer texting (STOP, START, HELP) not counted",
+    )
     test: bool = False
 
     @classmethod

@@ -166,8 +166,10 @@ class Shell:
                 return
             place, now = self._assigning.place(call, call.branch_id), self._clock.now()
             owner_id = await self._assigning.take(place, call.decision_id, now, first_try=first_try and attempt == 0)
-            seen = [text["_id"] for text in texts]
-            lead = recovery.open_lead(call, place, owner_id, now, opted_out=opted_out, seen=seen)
+            earlier = [
+                recovery.EarlierText(text["_id"], text["at"], text["keyword"] == Keyword.NONE.value) for text in texts
+            ]
+            lead = recovery.open_lead(call, place, owner_id, now, opted_out=opted_out, earlier=earlier)
             if await self._store.insert_lead(lead, self._clock.real_now()):
                 metrics.LEADS_OPENED.inc()
                 log.info("lead_opened", call_id=call.call_id, lead_id=lead.lead_id)

@@ -170,6 +170,7 @@ class Lead:
     seen: tuple[str, ...] = ()
     voicemail: bool = False
     last_call_ended_at: datetime | None = None
+    first_reply_at: datetime | None = None
     test: bool = False
     rev: int = 0
     source: str = "Inbound missed call"

@@ -25,13 +25,28 @@ class Place:
     callback_morning: LocalTime
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierText:
+    """A borrower's text from before there was a lead; `is_reply` is false for STOP, START and HELP."""
+
+    event_id: str
+    at: datetime
+    is_reply: bool
+
+
 def cause_of(call: Call, cause_id: str) -> Cause:
     """Return a call as the cause of what follows."""
     return Cause(cause_id, call.received_at, call.traceparent)
 
 
 def open_lead(
-    call: Call, place: Place, owner_id: str | None, now: datetime, *, opted_out: bool, seen: Sequence[str] = ()
+    call: Call,
+    place: Place,
+    owner_id: str | None,
+    now: datetime,
+    *,
+    opted_out: bool,
+    earlier: Sequence[EarlierText] = (),
 ) -> Lead:
     """Return the new lead of a missed call, with its owner, its task due at once, and what it has to tell.
 
@@ -41,7 +56,7 @@ def open_lead(
         owner_id: who has been taken for it.
         now: virtual.
         opted_out: the number is in `suppressions`: there is a lead and a task, and no text.
-        seen: ids of the caller's texts from before there was a lead.
+        earlier: the caller's texts from before there was a lead.
     """
     assert call.caller is not None  # noqa: S101
     cause = cause_of(call, call.decision_id)
@@ -52,9 +67,10 @@ def open_lead(
         place.branch_id,
         owner_id=owner_id,
         texting="stopped" if opted_out else "open",
-        seen=tuple(seen)[-(SEEN_LIMIT - 1) :],
+        seen=tuple(text.event_id for text in earlier)[-(SEEN_LIMIT - 1) :],
         voicemail=call.voicemail,
         last_call_ended_at=call.over_at,
+        first_reply_at=min((text.at for text in earlier if text.is_reply), default=None),
         test=call.test,
         opened_by_call=call.key,
         first_contact_at=call.started_at or call.over_at,

@@ -62,6 +62,7 @@ def _opt_in(lead: Lead, text: Reply, cause: Cause, now: datetime) -> Change:
 def _reply(lead: Lead, text: Reply, cause: Cause, now: datetime) -> Change:
     lead = replace(
         lead,
+        first_reply_at=min(lead.first_reply_at or text.at, text.at),
         status=lead.status if lead.status == "handed_over" else "conversing",
         purpose=purpose_of(text.intents) or lead.purpose,
     )

@@ -186,6 +186,19 @@ async def test_reply_halts_older_touches_and_makes_a_person_look(desk: Desk) -> 
     assert await desk.give(text("Hi, I want to refinance, can you call me after 5?")) == ["ignored:duplicate"]
 
 
+async def test_first_reply_is_dated_once_and_words_that_steer_texting_are_none(desk: Desk) -> None:
+    await desk.give(*Ring().missed(), text("HELP", "SM1", 100), text("STOP", "SM2", 110), text("START", "SM3", 120))
+    assert "first_reply_at" not in desk.lead()
+    await desk.give(text("Hello?", "SM4", 140), text("Still there?", "SM5", 150), text("(sent earlier)", "SM6", 130))
+    assert desk.lead()["first_reply_at"] == at(130)
+
+
+async def test_first_reply_from_before_there_was_a_lead_is_dated_by_that_text(desk: Desk) -> None:
+    await desk.give(text("HELP", "SM1", -500), text("Are you open on Monday?", "SM2", -400), text("ok", "SM3", -300))
+    await desk.give(*Ring().missed(), text("Hello?", "SM4", 140))
+    assert desk.lead()["first_reply_at"] == at(-400)
+
+
 async def test_voicemail_after_the_decision_goes_into_the_task_with_its_words(desk: Desk) -> None:
     await desk.give(*Ring().missed(), Ring().recorded(), Ring().transcribed(), Ring().recorded())
     task = desk.lead()["task"]
