@@ -5,6 +5,7 @@ An unusable file is one `DirectoryError`, whose `problems` names each path in it
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,18 +17,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from schemas.base import LocalTime
 from services.policy.hours import Calendar, Exceptions, Hours
 from services.policy.numbers import normalise_caller
-from services.policy.wording import PLACEHOLDERS, wording_problems
+from services.policy.us_states import UsState, state_of
+from services.policy.wording import wording_problems
 
 EX_CONFIG = 78
 """sysexits.h: a supervisor should not restart in a tight loop on it."""
 
 CALLBACK_AT = time(8, 30)
 """When a business morning's first callbacks are due, local time of the branch."""
-
-_STATES = (
-    "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR "
-    "PA RI SC SD TN TX UT VT VA WA WV WI WY PR GU VI AS MP "
-)
 
 
 class DirectoryError(ValueError):
@@ -54,19 +51,12 @@ def _zone(name: str) -> str:
     return name
 
 
-def _state(code: str) -> str:
-    if len(code) != 2 or f"{code} " not in _STATES:
-        raise ValueError(f"unknown state {code!r}")
-    return code
-
-
 def _text_of_id(value: object) -> object:
     # YAML reads 1234567 as a number; ids are text everywhere else.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 Phone = Annotated[str, AfterValidator(_phone)]
-State = Annotated[str, AfterValidator(_state)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 NmlsId = Annotated[str, BeforeValidator(_text_of_id), Field(pattern=r"^\d{1,12}$")]
 OfficerStatus = Literal["available", "busy", "off"]
@@ -85,7 +75,7 @@ class Officer(_Entry):
     name: Annotated[str, Field(min_length=1, max_length=60)]
     phone: Phone
     nmls_id: NmlsId
-    licensed_states: tuple[State, ...] = Field(min_length=1)
+    licensed_states: tuple[UsState, ...] = Field(min_length=1)
     products: tuple[Slug, ...] = ("purchase", "refinance")
     languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = Field(default=("en",), min_length=1)
     weight: int = Field(default=1, ge=0, le=100, description="share of new leads beside the others; 0 gets none")
@@ -101,7 +91,7 @@ class Branch(_Entry):
     name: Annotated[str, Field(min_length=1, max_length=60)]
     numbers: tuple[Phone, ...] = Field(min_length=1, description="what borrowers dial; texts come from the first")
     time_zone: Annotated[str, AfterValidator(_zone)]
-    states: tuple[State, ...] = Field(min_length=1)
+    states: tuple[UsState, ...] = Field(min_length=1)
     hours: Hours
     holidays: Literal["federal", "none"] = "federal"
     exceptions: Exceptions = Exceptions({})
@@ -119,18 +109,42 @@ class Branch(_Entry):
 
 
 class StatePolicy(_Entry):
-    """What one state wants otherwise; None leaves the lender's rule."""
+    """What holds for callers of one state; None leaves the lender's rule."""
 
     after_hours_text: bool | None = None
     second_text_needs_consent: bool | None = None
 
 
+_NOTHING_ELSE = StatePolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class CallerPolicy:
+    """What the lender decided, for one caller: no question is left open."""
+
+    after_hours_text: bool
+    second_text_needs_consent: bool
+
+
 class Policies(_Entry):
-    """What the lender decided."""
+    """What the lender decided; `states` overrides it for callers of a state."""
 
     after_hours_text: bool = True
     second_text_needs_consent: bool = False
-    states: dict[State, StatePolicy] = Field(default_factory=dict)
+    states: dict[UsState, StatePolicy] = Field(default_factory=dict)
+
+    def for_caller(self, e164: str) -> CallerPolicy:
+        """Return the rules for a caller: those of the state that the area code names, else the lender's own."""
+        state = state_of(e164)
+        own = self.states.get(state, _NOTHING_ELSE) if state else _NOTHING_ELSE
+        return CallerPolicy(
+            after_hours_text=self.after_hours_text if own.after_hours_text is None else own.after_hours_text,
+            second_text_needs_consent=(
+                self.second_text_needs_consent
+                if own.second_text_needs_consent is None
+                else own.second_text_needs_consent
+            ),
+        )
 
 
 class Template(_Entry):
@@ -327,9 +341,3 @@ def _lines(loc: tuple[int | str, ...], message: str) -> list[str]:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     said = message.removeprefix("Value error, ")
     return [f"{path}: {line}" for line in said.split("\n")] if path else said.split("\n")
-
-
-__all__ = [
-    "CALLBACK_AT", "PLACEHOLDERS", "Branch", "Directory", "DirectoryError", "Officer", "Policies", "Template", "directory_or_exit",
-    "load_directory", "parse_directory",
-]  # fmt: skip

@@ -90,15 +90,20 @@ def normalise_caller(raw: str | None, default_region: str = "US") -> Caller:
         return WITHHELD
     if not phonenumbers.is_possible_number(number) or not _E164.fullmatch(e164):
         return Caller("invalid", reason="impossible")
-    dialable = _NANP.fullmatch(e164) is not None if number.country_code == 1 else phonenumbers.is_valid_number(number)
+    dialable = is_north_american(e164) if number.country_code == 1 else phonenumbers.is_valid_number(number)
     return Caller("e164", e164) if dialable else Caller("invalid", reason="not_dialable")
+
+
+def is_north_american(e164: str) -> bool:
+    """Return whether a number has the form of a North American one: +1 and ten digits that can be dialed."""
+    return _NANP.fullmatch(e164) is not None
 
 
 def mask(number: str | None) -> str:
     """Return a number as logs may show it, ASCII: `+1303***0134`; shorter ones show less, none is `withheld`."""
     if not number:
         return "withheld"
-    if _NANP.fullmatch(number):
+    if is_north_american(number):
         return f"{number[:5]}***{number[-4:]}"
     if _E164.fullmatch(number):
         return f"{number[:3]}{'*' * (len(number) - 5)}{number[-2:]}"

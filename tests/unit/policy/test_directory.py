@@ -114,7 +114,7 @@ def test_unknown_zone_is_named_with_its_path() -> None:
          "officers[0].phone: '303-555-0123' is not a phone number in E.164 (+12125550100)"),
         (lambda d: d["officers"][1].update(id="dana-whitfield"), "officers[1].id: 'dana-whitfield' is there twice"),
         (lambda d: d["officers"][0].update(licensed_states=["NY",
-         "XX"]), "officers[0].licensed_states[1]: unknown state 'XX'"),
+         "XX"]), "officers[0].licensed_states[1]: unknown state 'XX'; write its two letters, such as NY"),
         (lambda d: d["branches"][0]["hours"].update({"mon-fry": []}),
          "branches[0].hours: 'mon-fry' is no day such as 'mon' or 'mon-fri'"),
         (lambda d: d["branches"][0]["hours"].update(mon=[]), "branches[0].hours: 'mon' is there twice"),
