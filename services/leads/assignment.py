@@ -9,7 +9,7 @@ import structlog
 from schemas.base import LocalTime
 from services.leads import metrics
 from services.leads.adapters.store import Store
-from services.leads.domain.model import Call, Officer
+from services.leads.domain.model import Call, OfficerState
 from services.leads.domain.officers import Candidate, choose, take
 from services.leads.domain.recovery import Place
 from services.leads.errors import TooMuchContention
@@ -30,7 +30,7 @@ class Assigning:
         self._branches = {branch.id: branch for branch in directory.branches}
         # One at a time within this process: side by side they would only take the same officer's `rev` from each other.
         self._turns = {branch.id: asyncio.Lock() for branch in directory.branches}
-        self._known: dict[str, Officer] = {}
+        self._known: dict[str, OfficerState] = {}
         self._officers = {branch.id: directory.officers_of(branch.id) for branch in directory.branches}
 
     def place(self, call: Call, branch_id: str) -> Place:
@@ -74,7 +74,11 @@ class Assigning:
             if attempt or not first_try or any(person.id not in self._known for person in people):
                 self._known.update(await self._store.officers([person.id for person in people]))
             candidates = [
-                Candidate(self._known.get(person.id, Officer(person.id)), person.weight, person.daily_capacity)
+                Candidate(
+                    self._known.get(person.id, OfficerState(person.id)),
+                    weight=person.weight,
+                    daily_capacity=person.daily_capacity,
+                )
                 for person in people
             ]
             chosen = choose(candidates, place.local_day, cause_id)
@@ -92,5 +96,5 @@ class Assigning:
 
     async def seed(self) -> None:
         """Store the directory's officers that are not there yet; a status set since then is never overwritten."""
-        fresh = [Officer(person.id, status=person.status) for person in self._directory.officers]
+        fresh = [OfficerState(person.id, status=person.status) for person in self._directory.officers]
         await self._store.add_officers(fresh)

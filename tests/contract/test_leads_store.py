@@ -14,7 +14,7 @@ from schemas.envelope import Wire
 from services.leads.adapters.memory import Memory
 from services.leads.adapters.mongo import ERRORS, Mongo, kind_of, translated
 from services.leads.adapters.store import Store
-from services.leads.domain.model import Call, Entry, Lead, Leg, Officer, Report, Task, Touch, Voicemail
+from services.leads.domain.model import Call, Entry, Lead, Leg, OfficerState, Report, Task, Touch, Voicemail
 from services.leads.errors import StoreAway, StoreRefused
 from tests.infra import providers
 
@@ -157,10 +157,10 @@ async def test_lead_that_another_changed_is_not_saved(store: Store) -> None:
 
 
 async def test_officer_is_taken_by_one_of_two(store: Store) -> None:
-    await store.add_officers([Officer("dana", status="busy"), Officer("june")])
-    await store.add_officers([Officer("dana", status="off")])
+    await store.add_officers([OfficerState("dana", status="busy"), OfficerState("june")])
+    await store.add_officers([OfficerState("dana", status="off")])
     found = await store.officers(["dana", "june", "nobody"])
-    assert found == {"dana": Officer("dana", status="busy"), "june": Officer("june")}
+    assert found == {"dana": OfficerState("dana", status="busy"), "june": OfficerState("june")}
     dana = found["dana"]
     taken = replace(dana, day=date(2026, 3, 3), assigned_today=1, last_assigned_at=NOW, taken=("e1",))
     assert await store.save_officer(dana, taken)

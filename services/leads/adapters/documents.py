@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from schemas.card import Document
 from schemas.envelope import Wire
-from services.leads.domain.model import Call, Entry, Lead, Leg, Officer, Report, Task, Touch, Voicemail
+from services.leads.domain.model import Call, Entry, Lead, Leg, OfficerState, Report, Task, Touch, Voicemail
 
-IDS: Mapping[type, str] = {Call: "key", Lead: "lead_id", Officer: "officer_id", Task: "task_id"}
+IDS: Mapping[type, str] = {Call: "key", Lead: "lead_id", OfficerState: "officer_id", Task: "task_id"}
 _NESTED: Mapping[tuple[type, str], type] = {
     (Call, "legs"): Leg,
     (Call, "voicemails"): Voicemail,
@@ -22,8 +22,8 @@ _NESTED: Mapping[tuple[type, str], type] = {
     (Lead, "outbox"): Entry,
     (Task, "voicemails"): Voicemail,
 }
-_DAYS = frozenset({(Lead, "local_day"), (Officer, "day")})
-_MODELS = (Call, Lead, Officer, Task, Leg, Voicemail, Report, Touch)
+_DAYS = frozenset({(Lead, "local_day"), (OfficerState, "day")})
+_MODELS = (Call, Lead, OfficerState, Task, Leg, Voicemail, Report, Touch)
 _FIELDS: Mapping[type, tuple[tuple[str, str], ...]] = {
     model: tuple((field.name, "_id" if field.name == IDS.get(model) else field.name) for field in fields(model))
     for model in _MODELS
@@ -31,10 +31,10 @@ _FIELDS: Mapping[type, tuple[tuple[str, str], ...]] = {
 
 _PLAIN = frozenset({str, int, bool, float, datetime})
 
-T = TypeVar("T", Call, Lead, Officer, Task)
+T = TypeVar("T", Call, Lead, OfficerState, Task)
 
 
-def to_document(value: Call | Lead | Officer | Task) -> Document:
+def to_document(value: Call | Lead | OfficerState | Task) -> Document:
     """Return the document of a value."""
     found: Document = _store(value)
     return found

@@ -11,7 +11,7 @@ from bson.codec_options import CodecOptions
 
 from services.leads.adapters.documents import entry_document, from_document, to_document
 from services.leads.domain.messages import Message
-from services.leads.domain.model import Call, Lead, Officer, Task
+from services.leads.domain.model import Call, Lead, OfficerState, Task
 from services.leads.errors import StoreAway
 from services.policy.suppression import KEY_CHECK_ID
 
@@ -150,12 +150,12 @@ class Memory:
         await self._ask("outboxes_pending")
         return sum("outbox_since" in lead for lead in self.leads.values())
 
-    async def officers(self, ids: Sequence[str]) -> dict[str, Officer]:
+    async def officers(self, ids: Sequence[str]) -> dict[str, OfficerState]:
         """Return officers."""
         await self._ask("officers")
-        return {i: from_document(Officer, self.officers_[i]) for i in ids if i in self.officers_}
+        return {i: from_document(OfficerState, self.officers_[i]) for i in ids if i in self.officers_}
 
-    async def save_officer(self, before: Officer, after: Officer) -> bool:
+    async def save_officer(self, before: OfficerState, after: OfficerState) -> bool:
         """Store a changed officer."""
         await self._ask("save_officer")
         stored = self.officers_.get(before.officer_id)
@@ -164,7 +164,7 @@ class Memory:
         self.officers_[before.officer_id] = _kept(to_document(replace(after, rev=before.rev + 1)))
         return True
 
-    async def add_officers(self, officers: Sequence[Officer]) -> None:
+    async def add_officers(self, officers: Sequence[OfficerState]) -> None:
         """Store officers that are not there."""
         await self._ask("add_officers")
         for officer in officers:

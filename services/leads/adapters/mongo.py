@@ -14,7 +14,7 @@ from pymongo import ASCENDING, ReturnDocument
 from schemas.card import COLLECTION, OFFICERS, SUPPRESSIONS, Document
 from services.leads.adapters.documents import difference, entry_document, from_document, to_document
 from services.leads.domain.messages import Message
-from services.leads.domain.model import Call, Lead, Officer, Task
+from services.leads.domain.model import Call, Lead, OfficerState, Task
 from services.leads.errors import StoreAway, StoreRefused
 from services.policy.suppression import KEY_CHECK_ID
 
@@ -203,18 +203,18 @@ class Mongo:
         async with _asking():
             return int(await self._leads.count_documents({"outbox_since": {"$exists": True}}))
 
-    async def officers(self, ids: Sequence[str]) -> dict[str, Officer]:
+    async def officers(self, ids: Sequence[str]) -> dict[str, OfficerState]:
         """Return officers."""
         async with _asking():
             found = await self._officers.find({"_id": {"$in": list(ids)}}).to_list(None)
-        return {one["_id"]: from_document(Officer, one) for one in found}
+        return {one["_id"]: from_document(OfficerState, one) for one in found}
 
-    async def save_officer(self, before: Officer, after: Officer) -> bool:
+    async def save_officer(self, before: OfficerState, after: OfficerState) -> bool:
         """Store a changed officer."""
         change = difference(to_document(before), to_document(after), leave=frozenset({"_id", "rev"}))
         return await self._update(self._officers, before.officer_id, before.rev, change)
 
-    async def add_officers(self, officers: Sequence[Officer]) -> None:
+    async def add_officers(self, officers: Sequence[OfficerState]) -> None:
         """Store officers that are not there."""
         for officer in officers:
             await self._insert(self._officers, to_document(officer))

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from services.leads.domain.messages import Message
-from services.leads.domain.model import Call, Lead, Officer, Task
+from services.leads.domain.model import Call, Lead, OfficerState, Task
 
 
 class Store(Protocol):
@@ -61,13 +61,13 @@ class Store(Protocol):
     async def outboxes_pending(self) -> int:
         """Return how many leads have something to emit."""
 
-    async def officers(self, ids: Sequence[str]) -> dict[str, Officer]:
+    async def officers(self, ids: Sequence[str]) -> dict[str, OfficerState]:
         """Return officers by id; unknown ones are missing."""
 
-    async def save_officer(self, before: Officer, after: Officer) -> bool:
+    async def save_officer(self, before: OfficerState, after: OfficerState) -> bool:
         """Store a changed officer, `rev` raised; False when `before` is not what is stored."""
 
-    async def add_officers(self, officers: Sequence[Officer]) -> None:
+    async def add_officers(self, officers: Sequence[OfficerState]) -> None:
         """Store those that are not there; whoever is keeps status and everything else."""
 
     async def put_message(self, message: Message) -> bool:

@@ -193,8 +193,8 @@ class Lead:
 
 
 @dataclass(frozen=True, slots=True)
-class Officer:
-    """An officer's availability and share of new leads."""
+class OfficerState:
+    """An officer's availability, and the leads of the day; who they are stands in the directory."""
 
     officer_id: str
     rev: int = 0

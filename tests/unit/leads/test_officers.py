@@ -1,9 +1,12 @@
-"""Who gets a lead: available first, then whoever has waited longest."""
+"""Who gets a lead: whoever is reachable, has room today, and is furthest below their share."""
 
 from dataclasses import replace
 from datetime import timedelta
 
-from services.leads.domain.model import Officer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.leads.domain.model import OfficerState
 from services.leads.domain.officers import Candidate, choose, take
 from tests.unit.leads.build import AT
 
@@ -16,30 +19,93 @@ def _chosen(*candidates: Candidate, cause: str = "e1") -> str | None:
     return found.officer_id if found else None
 
 
-def test_least_recently_assigned_of_the_available_gets_it() -> None:
+def _day_of_leads(weights: list[int], leads: int, already: list[OfficerState] | None = None) -> list[int]:
+    """Return how many of a day's leads each officer got; only the leads change the officers."""
+    officers = already or [OfficerState(f"officer-{n}") for n in range(len(weights))]
+    for lead in range(leads):
+        candidates = [
+            Candidate(officer, weight=weight, daily_capacity=1000)
+            for officer, weight in zip(officers, weights, strict=True)
+        ]
+        chosen = choose(candidates, DAY, f"lead-{lead}")
+        assert chosen is not None
+        at = officers.index(chosen)
+        officers[at] = take(chosen, f"lead-{lead}", DAY, AT + timedelta(seconds=lead))
+    return [officer.assigned_today if officer.day == DAY else 0 for officer in officers]
+
+
+def test_longest_waiting_of_the_available_with_equal_shares_gets_the_lead() -> None:
     assert _chosen(
-        Candidate(Officer("a", last_assigned_at=LATE)),
-        Candidate(Officer("b", last_assigned_at=EARLY)),
-        Candidate(Officer("c", status="off")),
+        Candidate(OfficerState("a", last_assigned_at=LATE)),
+        Candidate(OfficerState("b", last_assigned_at=EARLY)),
+        Candidate(OfficerState("c", status="off")),
     ) == "b"  # fmt: skip
 
 
+def test_officer_with_fewer_leads_today_gets_the_lead_although_another_has_waited_longer() -> None:
+    assert _chosen(
+        Candidate(OfficerState("a", day=DAY, assigned_today=2, last_assigned_at=EARLY)),
+        Candidate(OfficerState("b", day=DAY, assigned_today=1, last_assigned_at=LATE)),
+    ) == "b"  # fmt: skip
+
+
+def test_officer_of_twice_the_weight_gets_two_leads_while_the_other_gets_one() -> None:
+    assert _day_of_leads([2, 1], 30) == [20, 10]
+
+
+@given(st.integers(1, 12), st.integers(0, 120))
+def test_day_at_equal_weights_leaves_nobody_more_than_one_off_their_share(people: int, leads: int) -> None:
+    for got in _day_of_leads([1] * people, leads):
+        assert abs(got - leads / people) <= 1
+
+
+@given(st.integers(1, 33).flatmap(lambda low: st.lists(st.integers(low, 3 * low), min_size=1, max_size=8)),
+       st.integers(0, 120))  # fmt: skip
+def test_day_with_weights_up_to_threefold_leaves_nobody_more_than_two_off_their_share(
+    weights: list[int], leads: int
+) -> None:
+    for got, weight in zip(_day_of_leads(weights, leads), weights, strict=True):
+        assert abs(got - leads * weight / sum(weights)) <= 2
+
+
+def test_yesterdays_leads_leave_no_trace_in_todays_shares() -> None:
+    yesterday = DAY - timedelta(days=1)
+    tired = [OfficerState("a", day=yesterday, assigned_today=9, last_assigned_at=LATE), OfficerState("b")]
+    assert _day_of_leads([1, 1], 10, tired) == [5, 5]
+
+
 def test_nobody_available_still_gives_the_lead_an_owner_the_busy_before_those_who_are_off() -> None:
-    """Q22."""
-    assert _chosen(Candidate(Officer("a", status="off")), Candidate(Officer("b", status="busy"))) == "b"
-    assert _chosen(Candidate(Officer("a", status="off"))) == "a"
+    """Fact Q22: every lead has an owner as soon as it exists."""
+    off = Candidate(OfficerState("a", status="off"))
+    assert _chosen(off, Candidate(OfficerState("b", status="busy"))) == "b"
+    assert _chosen(off) == "a"
     assert _chosen() is None
 
 
-def test_full_day_and_no_weight_come_last_and_a_new_day_counts_anew() -> None:
-    full = Officer("a", day=DAY, assigned_today=2)
-    assert _chosen(Candidate(full, daily_capacity=2), Candidate(Officer("b", last_assigned_at=LATE))) == "b"
-    assert _chosen(Candidate(replace(full, day=DAY - timedelta(days=1)), daily_capacity=2)) == "a"
-    assert _chosen(Candidate(Officer("a"), weight=0), Candidate(Officer("b", status="off"))) == "b"
+def test_full_officer_comes_after_one_with_room_and_is_empty_again_on_a_new_day() -> None:
+    full = OfficerState("a", day=DAY, assigned_today=2)
+    behind = Candidate(OfficerState("b", day=DAY, assigned_today=9, last_assigned_at=LATE))
+    assert _chosen(Candidate(full, daily_capacity=2), behind) == "b"
+    assert _chosen(Candidate(replace(full, day=DAY - timedelta(days=1)), daily_capacity=2), behind) == "a"
+
+
+def test_officer_of_weight_zero_comes_after_one_who_is_off() -> None:
+    assert _chosen(Candidate(OfficerState("a"), weight=0), Candidate(OfficerState("b", status="off"))) == "b"
+    assert _chosen(Candidate(OfficerState("a"), weight=0)) == "a"
+
+
+def test_late_report_of_yesterday_leaves_an_officers_day_and_count() -> None:
+    full = OfficerState("a", day=DAY, assigned_today=2, last_assigned_at=EARLY)
+    after = take(full, "late", DAY - timedelta(days=1), AT)
+    assert (after.day, after.assigned_today, after.last_assigned_at) == (DAY, 3, AT)
+    behind = Candidate(OfficerState("b", day=DAY, assigned_today=9, last_assigned_at=LATE))
+    assert _chosen(Candidate(after, daily_capacity=3), behind) == "b"
+    late = choose([Candidate(after, daily_capacity=3), behind], DAY - timedelta(days=1), "late-2")
+    assert late == behind.officer
 
 
 def test_officer_who_took_it_before_a_crash_gets_it_again_and_is_not_counted_twice() -> None:
-    taken = take(Officer("b", last_assigned_at=LATE), "e1", DAY, AT)
-    assert _chosen(Candidate(Officer("a")), Candidate(taken)) == "b"
+    taken = take(OfficerState("b", last_assigned_at=LATE), "e1", DAY, AT)
+    assert _chosen(Candidate(OfficerState("a")), Candidate(taken)) == "b"
     assert take(taken, "e1", DAY, AT) == taken
     assert (taken.assigned_today, taken.last_assigned_at) == (1, AT)
