@@ -4,14 +4,10 @@ from typing import Final
 
 from prometheus_client import Counter, Histogram
 
+from services.ingest import routes
 from services.ingest.domain.reading import IGNORED, UNUSABLE
 from services.ingest.errors import REASONS
 
-ROUTES: Final = (
-    "/webhooks/twilio/voice", "/webhooks/twilio/leg", "/webhooks/twilio/dial", "/webhooks/twilio/call-status",
-    "/webhooks/twilio/recording", "/webhooks/twilio/transcription", "/webhooks/twilio/sms",
-    "/webhooks/twilio/message-status", "/webhooks/calls",
-)  # fmt: skip
 OTHER: Final = "other"
 STATUSES: Final = ("200", "202", "204", "400", "403", "404", "405", "408", "413", "415", "500", "503")
 
@@ -30,7 +26,7 @@ CALLERS_UNUSABLE = Counter(
     "ringback_callers_unusable_total", "Callers neither withheld nor a number; their calls are kept.", ["reason"]
 )
 
-for _route in ROUTES:
+for _route in routes.ALL:
     for _status in STATUSES:
         REQUESTS.labels(_route, "POST", _status)
     for _reason in REASONS:

@@ -15,14 +15,14 @@ from pydantic import TypeAdapter, ValidationError
 from schemas.base import EventData
 from schemas.envelope import Event
 from schemas.ids import partition_key
-from services.ingest import metrics
+from services.ingest import metrics, routes
 from services.ingest.adapters.kafka import Outlet
 from services.ingest.adapters.reports import read_report
 from services.ingest.adapters.twilio import TwilioSignatures, Twiml
 from services.ingest.domain import reported_calls, twilio_calls, twilio_texts
 from services.ingest.domain.fields import Fields
 from services.ingest.domain.lender import Lender
-from services.ingest.domain.reading import Accepted, Fact, GoOn, NoContent, Outcome
+from services.ingest.domain.reading import Accepted, Draft, GoOn, Instruction, NoContent, Reading
 from services.ingest.errors import InvalidField, NotAcknowledged, NotAuthentic, Rejected, UnreadableBody
 from services.ingest.signing import CALLS_HEADER, verify_calls
 from services.runtime import logs
@@ -31,20 +31,18 @@ from services.runtime.clock import Clock
 log = logs.get(__name__)
 
 SOURCE: Final = "ringback/ingest"
-CALLS: Final = "/webhooks/calls"
-SMS: Final = "/webhooks/twilio/sms"
 MOST_FIELDS: Final = 200
 
-Reader = Callable[[Fields, Fields, Lender, datetime], Outcome]
-TWILIO: Final[Mapping[str, Reader]] = {
-    "/webhooks/twilio/voice": twilio_calls.voice,
-    "/webhooks/twilio/leg": twilio_calls.leg,
-    "/webhooks/twilio/dial": twilio_calls.dial,
-    "/webhooks/twilio/call-status": twilio_calls.call_status,
-    "/webhooks/twilio/recording": twilio_calls.recording,
-    "/webhooks/twilio/transcription": twilio_calls.transcription,
-    SMS: twilio_texts.sms,
-    "/webhooks/twilio/message-status": twilio_texts.message_status,
+Reader = Callable[[Fields, Fields, Lender, datetime], Reading]
+READERS: Final[Mapping[str, Reader]] = {
+    routes.VOICE: twilio_calls.voice,
+    routes.LEG: twilio_calls.leg,
+    routes.DIAL: twilio_calls.dial,
+    routes.CALL_STATUS: twilio_calls.call_status,
+    routes.RECORDING: twilio_calls.recording,
+    routes.TRANSCRIPTION: twilio_calls.transcription,
+    routes.SMS: twilio_texts.sms,
+    routes.MESSAGE_STATUS: twilio_texts.message_status,
 }
 
 _JSON_OBJECT: Final = TypeAdapter(dict[str, str | int | float | bool | None])
@@ -64,7 +62,7 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What goes back."""
 
     status: int
@@ -95,7 +93,7 @@ class Ingest:
     secrets: tuple[str, ...] = ()
     in_hand: int = 0
 
-    async def handle(self, webhook: Webhook) -> Answer:
+    async def handle(self, webhook: Webhook) -> Response:
         """Take one webhook; never raises for anything a sender can do."""
         self.in_hand += 1
         try:
@@ -109,7 +107,7 @@ class Ingest:
         finally:
             self.in_hand -= 1
 
-    def reject(self, route: str, error: Rejected) -> Answer:
+    def reject(self, route: str, error: Rejected) -> Response:
         """Count a rejected webhook and say what is wrong with it."""
         metrics.REJECTED.labels(route, error.reason).inc()
         log.warning("rejected", route=route, reason=error.reason, field=error.field)
@@ -119,30 +117,30 @@ class Ingest:
         """Say whether a webhook is in hand."""
         return f"{self.in_hand} webhooks in hand" if self.in_hand else None
 
-    async def _handle(self, webhook: Webhook) -> Answer:
+    async def _handle(self, webhook: Webhook) -> Response:
         received_at, now = self.clock.real_now(), self.clock.now()
         try:
-            outcome = self._read(webhook, received_at, now)
+            reading = self._read(webhook, received_at, now)
         except ValidationError as error:  # the readers check first; this names what they missed
             loc = error.errors(include_input=False, include_url=False, include_context=False)[0]["loc"]
             raise InvalidField(".".join(str(part) for part in loc) or "body", "breaks the event's schema") from error
-        if outcome.unusable:
-            metrics.CALLERS_UNUSABLE.labels(outcome.unusable).inc()
-        if outcome.ignored:
-            metrics.IGNORED_WEBHOOKS.labels(outcome.ignored).inc()
-        if outcome.facts:
+        if reading.unusable:
+            metrics.CALLERS_UNUSABLE.labels(reading.unusable).inc()
+        if reading.ignored:
+            metrics.IGNORED_WEBHOOKS.labels(reading.ignored).inc()
+        if reading.drafts:
             trace = webhook.headers.get("traceparent", "")
-            await self.outlet.emit(*(self._event(fact, received_at, trace) for fact in outcome.facts))
-        return self._answer(webhook.route, outcome)
+            await self.outlet.emit(*(self._event(draft, received_at, trace) for draft in reading.drafts))
+        return self._respond(webhook.route, reading.instruction)
 
-    def _read(self, webhook: Webhook, received_at: datetime, now: datetime) -> Outcome:
-        if webhook.route == CALLS:
+    def _read(self, webhook: Webhook, received_at: datetime, now: datetime) -> Reading:
+        if webhook.route == routes.CALLS:
             self._prove_calls(webhook, received_at)
             return reported_calls.completed(read_report(webhook.body), self.lender, now)
         params = self._prove_twilio(webhook)
         if params.get("AccountSid") != self.account_sid:
             raise NotAuthentic("wrong_account", "this is not the account we work for", "AccountSid")
-        return TWILIO[webhook.route](Fields(params), Fields(webhook.query), self.lender, now)
+        return READERS[webhook.route](Fields(params), Fields(webhook.query), self.lender, now)
 
     def _prove_calls(self, webhook: Webhook, received_at: datetime) -> None:
         if webhook.content_type != "application/json":
@@ -179,33 +177,35 @@ class Ingest:
             self.signatures.check(webhook.target, signed, webhook.headers)
         return params
 
-    def _event(self, fact: Fact[EventData], received_at: datetime, trace: str) -> Event[EventData]:
+    def _event(self, draft: Draft[EventData], received_at: datetime, trace: str) -> Event[EventData]:
         # All facts of one call share a trace, whichever instance saw them.
-        derived = hashlib.sha256((fact.call_id or fact.id).encode()).hexdigest()
-        span = hashlib.sha256(fact.id.encode()).hexdigest()[:16]
+        derived = hashlib.sha256((draft.call_id or draft.id).encode()).hexdigest()
+        span = hashlib.sha256(draft.id.encode()).hexdigest()[:16]
         return Event(
-            id=fact.id,
-            data=fact.data,
+            id=draft.id,
+            data=draft.data,
             source=SOURCE,
-            time=fact.time,
-            key=partition_key(self.lender.id, fact.caller, fact.call_id),
+            time=draft.time,
+            key=partition_key(self.lender.id, draft.caller, draft.call_id),
             lender_id=self.lender.id,
-            branch_id=fact.branch_id,
+            branch_id=draft.branch_id,
             received_at=received_at,
             traceparent=trace if _TRACEPARENT.fullmatch(trace) else f"00-{derived[:32]}-{span}-01",
         )
 
-    def _answer(self, route: str, outcome: Outcome) -> Answer:
-        match outcome.answer:
+    def _respond(self, route: str, instruction: Instruction) -> Response:
+        match instruction:
             case NoContent():
-                return Answer(204)
+                return Response(204)
             case Accepted(event_id):
-                return Answer(202, json.dumps({"status": "accepted", "id": event_id}))
+                return Response(202, json.dumps({"status": "accepted", "id": event_id}))
             case GoOn():
-                return Answer(200, self.twiml.nothing_to_text if route == SMS else self.twiml.go_on, "text/xml")
+                return Response(
+                    200, self.twiml.nothing_to_text if route == routes.SMS else self.twiml.go_on, "text/xml"
+                )
             case other:
-                return Answer(200, self.twiml.voice(other), "text/xml")
+                return Response(200, self.twiml.voice(other), "text/xml")
 
 
-def _problem(status: int, reason: str, message: str, field: str | None) -> Answer:
-    return Answer(status, json.dumps({"error": {"reason": reason, "field": field, "message": message}}))
+def _problem(status: int, reason: str, message: str, field: str | None) -> Response:
+    return Response(status, json.dumps({"error": {"reason": reason, "field": field, "message": message}}))

@@ -13,6 +13,9 @@ import phonenumbers
 CallerKind = Literal["e164", "withheld", "invalid"]
 InvalidReason = Literal["not_a_number", "impossible", "not_dialable"]
 
+NOT_A_NUMBER: Final = "is not a phone number; write +1 and ten digits, such as +12125550100"
+"""What a person is told of a wrong number."""
+
 WITHHELD_WORDS: Final = frozenset(
     {"anonymous", "restricted", "unavailable", "unknown", "private", "blocked", "withheld", "nocallerid", "none"}
 )

@@ -8,6 +8,7 @@ from twilio.request_validator import SIGNATURE_SETTINGS_HEADER, RequestValidator
 from twilio.twiml.messaging_response import MessagingResponse
 from twilio.twiml.voice_response import Dial, Gather, VoiceResponse
 
+from services.ingest import routes
 from services.ingest.domain.reading import HangUp, Ring, Screen, TakeVoicemail
 from services.ingest.errors import NotAuthentic
 from services.ingest.signing import TWILIO_HEADER
@@ -59,24 +60,24 @@ class Twiml:
 
     def _url(self, route: str, **query: str | None) -> str:
         found = {name: value for name, value in query.items() if value}
-        return f"{self._base}/webhooks/twilio/{route}?{urlencode(found)}{self._retry}"
+        return f"{self._base}{route}?{urlencode(found)}{self._retry}"
 
-    def voice(self, answer: Ring | TakeVoicemail | Screen | HangUp) -> str:
+    def voice(self, instruction: Ring | TakeVoicemail | Screen | HangUp) -> str:
         """Return an answer to a voice webhook."""
         response = VoiceResponse()
-        match answer:
+        match instruction:
             case Ring(call, branch, officers):
                 dial = Dial(
                     answer_on_bridge=True,
                     timeout=RING_S,
-                    action=self._url("dial", call=call, branch=branch),
+                    action=self._url(routes.DIAL, call=call, branch=branch),
                     method="POST",
                 )
                 for officer, phone in officers:
                     known = {"call": call, "branch": branch, "officer": officer}
                     dial.number(
-                        phone, url=self._url("leg", step="screen", **known), method="POST",
-                        status_callback=self._url("leg", step="status", **known),
+                        phone, url=self._url(routes.LEG, step="screen", **known), method="POST",
+                        status_callback=self._url(routes.LEG, step="status", **known),
                         status_callback_event="completed", status_callback_method="POST",
                     )  # fmt: skip
                 response.append(dial)
@@ -88,16 +89,16 @@ class Twiml:
                 )
                 response.record(
                     max_length=VOICEMAIL_S, play_beep=True, transcribe=True,
-                    action=self._url("recording", step="after", call=call, branch=branch), method="POST",
-                    recording_status_callback=self._url("recording", call=call, branch=branch),
+                    action=self._url(routes.RECORDING, step="after", call=call, branch=branch), method="POST",
+                    recording_status_callback=self._url(routes.RECORDING, call=call, branch=branch),
                     recording_status_callback_event="completed", recording_status_callback_method="POST",
-                    transcribe_callback=self._url("transcription", call=call, branch=branch),
+                    transcribe_callback=self._url(routes.TRANSCRIPTION, call=call, branch=branch),
                 )  # fmt: skip
                 response.hangup()
             case Screen(call, branch, officer_id):
                 gather = Gather(
                     num_digits=1, timeout=PRESS_S, method="POST",
-                    action=self._url("leg", step="pressed", call=call, branch=branch, officer=officer_id),
+                    action=self._url(routes.LEG, step="pressed", call=call, branch=branch, officer=officer_id),
                 )  # fmt: skip
                 gather.say(f"A call for {self._company}. Press 1 to take it.")
                 response.append(gather)

@@ -1,15 +1,17 @@
 """Reading one webhook's fields; what is wrong is an `InvalidField` that names the field, never its value."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from services.ingest.errors import InvalidField
 
 CLOSE_S: Final = 300
-"""A provider's time counts while it is within this of ours (DESIGN 7)."""
+"""A provider's time counts while it is within this of ours (design 7)."""
+
+S = TypeVar("S", bound=str)
 
 _ID: Final = re.compile(r"[0-9A-Za-z_.:\-]{1,200}")
 _DIGITS: Final = re.compile(r"-?[0-9]{1,9}")
@@ -25,7 +27,7 @@ class Fields:
         """Return a field's text, empty when it is not there."""
         value = self._values.get(name, "")
         if len(value) > limit:
-            raise InvalidField(name, f"longer than {limit} characters")
+            raise InvalidField(name, f"is longer than {limit} characters")
         return value
 
     def optional_sid(self, name: str, prefix: str) -> str | None:
@@ -34,7 +36,7 @@ class Fields:
         if not value:
             return None
         if not re.fullmatch(f"(?:{prefix})[0-9a-fA-F]{{32}}", value):
-            raise InvalidField(name, f"is no SID ({prefix} and 32 hexadecimal digits)")
+            raise InvalidField(name, f"is not a SID; write {prefix.replace('|', ' or ')} and 32 hexadecimal digits")
         return value
 
     def sid(self, name: str, prefix: str) -> str:
@@ -48,7 +50,7 @@ class Fields:
         """Return an id of ours out of a callback URL, or None."""
         value = self._values.get(name, "")
         if value and not _ID.fullmatch(value):
-            raise InvalidField(name, "is no id")
+            raise InvalidField(name, "is not an id; write up to 200 letters, digits, '-', '_', '.' or ':'")
         return value or None
 
     def integer(self, name: str) -> int | None:
@@ -57,7 +59,7 @@ class Fields:
         if not value:
             return None
         if not _DIGITS.fullmatch(value):
-            raise InvalidField(name, "is no whole number")
+            raise InvalidField(name, "is not a whole number")
         return int(value)
 
     def required(self, name: str) -> str:
@@ -82,6 +84,11 @@ class Fields:
         except (ValueError, TypeError, IndexError, OverflowError):
             return now
         return found if is_close(found, now) else now
+
+
+def one_of(said: str, allowed: Collection[S]) -> S | None:
+    """Return a text as the one of a closed set that it is, or None."""
+    return next((one for one in allowed if one == said), None)
 
 
 def is_close(one: datetime, other: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""What became of one webhook: facts to emit, and what to answer. Data, not calls."""
+"""What one webhook says: drafts of the events to emit, and what to answer. Data, not calls."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +15,7 @@ T = TypeVar("T", bound=EventData, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Fact(Generic[T]):
+class Draft(Generic[T]):
     """One event before it gets its envelope.
 
     Attributes:
@@ -23,8 +23,8 @@ class Fact(Generic[T]):
         data: what is true.
         time: when it happened.
         branch_id: the branch it is about; empty when it names none.
-        caller: whose event it is: its Kafka key. None: keyed by the call.
-        call_id: the provider's id of the call, for the key of a fact without a caller.
+        caller: whose event it is, and so its Kafka key. None: the call is the key.
+        call_id: the provider's id of the call, for the key of an event without a caller.
     """
 
     id: str
@@ -84,14 +84,21 @@ class Screen:
     officer_id: str | None
 
 
-Answer = NoContent | Accepted | GoOn | HangUp | Ring | TakeVoicemail | Screen
+Instruction = NoContent | Accepted | GoOn | HangUp | Ring | TakeVoicemail | Screen
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one webhook leads to."""
+class Reading:
+    """What one webhook says.
 
-    facts: tuple[Fact[EventData], ...] = ()
-    answer: Answer = field(default_factory=NoContent)
+    Attributes:
+        drafts: the events to emit.
+        instruction: what to answer.
+        ignored: one of `IGNORED`, when the webhook says nothing we keep.
+        unusable: one of `UNUSABLE`, when the caller is no number.
+    """
+
+    drafts: tuple[Draft[EventData], ...] = ()
+    instruction: Instruction = field(default_factory=NoContent)
     ignored: str | None = None
     unusable: str | None = None

@@ -7,7 +7,7 @@ from typing import Final
 from schemas.calls import CallCompleted
 from services.ingest.domain.fields import CLOSE_S, is_close
 from services.ingest.domain.lender import Lender
-from services.ingest.domain.reading import Accepted, Fact, Outcome
+from services.ingest.domain.reading import Accepted, Draft, Reading
 from services.ingest.errors import InvalidField
 from services.policy.numbers import normalise_caller
 
@@ -29,7 +29,7 @@ class Report:
     voicemail: bool = False
 
 
-def completed(report: Report, lender: Lender, now: datetime) -> Outcome:
+def completed(report: Report, lender: Lender, now: datetime) -> Reading:
     """One whole call: `call.completed`."""
     latest = now + timedelta(seconds=CLOSE_S)
     for name, at in (("started_at", report.started_at), ("ended_at", report.ended_at)):
@@ -63,5 +63,5 @@ def completed(report: Report, lender: Lender, now: datetime) -> Outcome:
     )
     event_id = f"calls:{report.call_id}:completed"
     at = ended if is_close(ended, now) else now
-    fact = Fact(event_id, data, at, branch.id, caller.e164, report.call_id)
-    return Outcome((fact,), Accepted(event_id), unusable=caller.reason)
+    draft = Draft(id=event_id, data=data, time=at, branch_id=branch.id, caller=caller.e164, call_id=report.call_id)
+    return Reading(drafts=(draft,), instruction=Accepted(event_id), unusable=caller.reason)

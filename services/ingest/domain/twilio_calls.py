@@ -1,10 +1,10 @@
-"""Twilio's voice webhooks: one pure function a route. Nothing here decides what a call was; that is leads' business.
+"""Twilio's voice webhooks: one pure function a route. Nothing here decides what a call was; the leads service does.
 
 Event ids are the SIDs with what happened, so every repetition of a webhook makes the same one.
 """
 
 from datetime import datetime
-from typing import Any, Final, get_args
+from typing import Final, TypedDict, get_args
 
 from schemas.calls import (
     CallEnded,
@@ -16,44 +16,42 @@ from schemas.calls import (
     VoicemailRecorded,
     VoicemailTranscribed,
 )
-from services.ingest.domain.fields import Fields
+from services.ingest.domain.fields import Fields, one_of
 from services.ingest.domain.lender import Lender
-from services.ingest.domain.reading import Fact, GoOn, HangUp, Outcome, Ring, Screen, TakeVoicemail
+from services.ingest.domain.reading import Draft, GoOn, HangUp, NoContent, Reading, Ring, Screen, TakeVoicemail
 from services.ingest.errors import InvalidField
 from services.policy.numbers import Caller, normalise_caller
 
-FINAL: Final[frozenset[str]] = frozenset(get_args(CallStatus))
+FINAL: Final[tuple[CallStatus, ...]] = get_args(CallStatus)
+"""Statuses of a call or a leg that is over."""
 RUNNING: Final = frozenset({"queued", "initiated", "ringing", "in-progress", "answered"})
-DIAL_STATUS: Final = {**{status: status for status in FINAL}, "answered": "completed"}
-"""`answered` is what a `<Dial>` of a conference or a client says of a leg that was completed."""
 LONGEST_TRANSCRIPT: Final = 10_000
 
 
-def voice(form: Fields, _query: Fields, lender: Lender, now: datetime) -> Outcome:
-    """A borrower rings: `call.started`, and whom to ring."""
+def voice(form: Fields, _query: Fields, lender: Lender, now: datetime) -> Reading:
+    """A borrower calls: `call.started`, and whom to dial."""
     call_id = form.sid("CallSid", "CA")
     number, branch = lender.dialled(form.raw("To"))
     caller = normalise_caller(form.raw("From"))
     officers = lender.on_shift(branch, now)
-    data = CallStarted(
-        **_common(call_id, caller, lender, number), legs_dialled=len(officers), started_at=now
-    )  # the voice request has no Timestamp
+    # The voice request has no Timestamp.
+    data = CallStarted(**_common(call_id, caller, lender, number), legs_dialled=len(officers), started_at=now)
     is_closed = not lender.directory.is_open(branch, now)
-    return Outcome(
-        (_fact(f"twilio:{call_id}:started", data, now, branch.id),),
-        Ring(call_id, branch.id, officers) if officers else TakeVoicemail(call_id, branch.id, is_closed),
+    return Reading(
+        drafts=(_draft(f"twilio:{call_id}:started", data, at=now, branch_id=branch.id),),
+        instruction=Ring(call_id, branch.id, officers) if officers else TakeVoicemail(call_id, branch.id, is_closed),
         unusable=caller.reason,
     )
 
 
-def leg(form: Fields, query: Fields, lender: Lender, now: datetime) -> Outcome:
+def leg(form: Fields, query: Fields, lender: Lender, now: datetime) -> Reading:
     """One officer's leg: screening it, the key press, its end."""
     step = query.raw("step")
     call_id = query.sid("call", "CA")
     leg_id = form.sid("CallSid", "CA")
     officer_id, branch_id = query.optional_id("officer"), lender.branch_id(query.optional_id("branch"))
     if step == "screen":
-        return Outcome(answer=Screen(call_id, branch_id, officer_id))
+        return Reading(instruction=Screen(call_id, branch_id, officer_id))
     at = form.time(now)
     # A leg's From is the caller, passed through; Twilio puts a number of ours there when the caller withheld theirs.
     caller = normalise_caller(form.raw("From"))
@@ -61,81 +59,89 @@ def leg(form: Fields, query: Fields, lender: Lender, now: datetime) -> Outcome:
     common = _common(call_id, known, lender)
     if step == "pressed":
         if form.text("Digits", 20) != "1":
-            return Outcome(answer=Screen(call_id, branch_id, officer_id), ignored="key_not_pressed")
+            return Reading(instruction=Screen(call_id, branch_id, officer_id), ignored="key_not_pressed")
         answered = CallLegAnswered(**common, leg_id=leg_id, officer_id=officer_id, answered_at=at)
-        return Outcome((_fact(f"twilio:{leg_id}:answered", answered, at, branch_id),), GoOn())
+        draft = _draft(f"twilio:{leg_id}:answered", answered, at=at, branch_id=branch_id)
+        return Reading(drafts=(draft,), instruction=GoOn())
     if step == "status":
-        status = form.required("CallStatus")
-        if status not in FINAL:
-            return _not_final(status)
-        ended = CallLegEnded(**common, leg_id=leg_id, officer_id=officer_id, status=_status(status), ended_at=at)
-        return Outcome((_fact(f"twilio:{leg_id}:ended", ended, at, branch_id),))
+        status = one_of(said := form.required("CallStatus"), FINAL)
+        if status is None:
+            return _not_final(said)
+        ended = CallLegEnded(**common, leg_id=leg_id, officer_id=officer_id, status=status, ended_at=at)
+        return Reading(drafts=(_draft(f"twilio:{leg_id}:ended", ended, at=at, branch_id=branch_id),))
     raise InvalidField("step", "is not screen, pressed or status")
 
 
-def dial(form: Fields, query: Fields, lender: Lender, now: datetime) -> Outcome:
-    """The ringing is over: the last leg's end when it is named, and what the caller hears next."""
+def dial(form: Fields, query: Fields, lender: Lender, now: datetime) -> Reading:
+    """Dialing the officers is over: the last leg's end when it is named, and what the caller hears next."""
     call_id = form.sid("CallSid", "CA")
     branch_id = lender.branch_id(query.optional_id("branch"), form.raw("To"))
     said = form.required("DialCallStatus")
-    if said not in DIAL_STATUS:
-        raise InvalidField("DialCallStatus", "is no status of a finished <Dial>")
-    status = DIAL_STATUS[said]
+    # `answered` is what a <Dial> of a conference or a client says of a leg that was completed.
+    status = one_of("completed" if said == "answered" else said, FINAL)
+    if status is None:
+        raise InvalidField("DialCallStatus", f"is not a status of a finished <Dial>: {', '.join(FINAL)} or answered")
     # A leg that was picked up and never accepted counts as completed too, but nobody spoke with the caller.
     is_bridged = status == "completed" and form.text("DialBridged", 20).lower() != "false"
-    answer = HangUp() if is_bridged else TakeVoicemail(call_id, branch_id, closed=False)
+    instruction = HangUp() if is_bridged else TakeVoicemail(call_id, branch_id, closed=False)
     leg_id = form.optional_sid("DialCallSid", "CA")
     if leg_id is None:
-        return Outcome(answer=answer)
+        return Reading(instruction=instruction)
     caller = normalise_caller(form.raw("From"))
     at = form.time(now)
-    data = CallLegEnded(**_common(call_id, caller, lender), leg_id=leg_id, status=_status(status), ended_at=at)
-    return Outcome((_fact(f"twilio:{leg_id}:ended", data, at, branch_id),), answer, unusable=caller.reason)
+    data = CallLegEnded(**_common(call_id, caller, lender), leg_id=leg_id, status=status, ended_at=at)
+    return Reading(
+        drafts=(_draft(f"twilio:{leg_id}:ended", data, at=at, branch_id=branch_id),),
+        instruction=instruction,
+        unusable=caller.reason,
+    )
 
 
-def call_status(form: Fields, _query: Fields, lender: Lender, now: datetime) -> Outcome:
+def call_status(form: Fields, _query: Fields, lender: Lender, now: datetime) -> Reading:
     """The number's status callback: `call.ended`, once it has."""
     call_id = form.sid("CallSid", "CA")
     number, branch = lender.dialled(form.raw("To"))
     if form.text("Direction", 40).startswith("outbound"):
-        return Outcome(ignored="not_inbound")
-    status = form.required("CallStatus")
-    if status not in FINAL:
-        return _not_final(status)
+        return Reading(ignored="not_inbound")
+    status = one_of(said := form.required("CallStatus"), FINAL)
+    if status is None:
+        return _not_final(said)
     duration = form.integer("CallDuration")
     if duration is not None and duration < 0:
         raise InvalidField("CallDuration", "is negative")
     caller = normalise_caller(form.raw("From"))
     at = form.time(now)
-    data = CallEnded(
-        **_common(call_id, caller, lender, number), status=_status(status), duration_s=duration, ended_at=at
-    )
-    return Outcome((_fact(f"twilio:{call_id}:ended:{status}", data, at, branch.id),), unusable=caller.reason)
+    data = CallEnded(**_common(call_id, caller, lender, number), status=status, duration_s=duration, ended_at=at)
+    draft = _draft(f"twilio:{call_id}:ended:{status}", data, at=at, branch_id=branch.id)
+    return Reading(drafts=(draft,), unusable=caller.reason)
 
 
-def recording(form: Fields, query: Fields, lender: Lender, now: datetime) -> Outcome:
+def recording(form: Fields, query: Fields, lender: Lender, now: datetime) -> Reading:
     """A voicemail was left; `step=after` is the `<Record>`'s own action, which also ends the call."""
     is_after = query.raw("step") == "after"
     call_id = form.sid("CallSid", "CA")
     recording_id = form.optional_sid("RecordingSid", "RE")
     status = form.text("RecordingStatus", 40) or "completed"
-    answer = HangUp() if is_after else None
+    instruction = HangUp() if is_after else NoContent()
     if recording_id is None and not is_after:
         raise InvalidField("RecordingSid", "is missing")
     if recording_id is None or status != "completed":
-        return Outcome(answer=answer, ignored="no_recording") if answer else Outcome(ignored="no_recording")
+        return Reading(instruction=instruction, ignored="no_recording")
     url = form.text("RecordingUrl", 2000)
     if not url.startswith(("https://", "http://")):
-        raise InvalidField("RecordingUrl", "is no URL")
+        raise InvalidField("RecordingUrl", "is not a URL; it starts with https:// or http://")
     data = VoicemailRecorded(
-        **_common(call_id, Caller("invalid"), lender), recording_id=recording_id, url=url,
+        **_common(call_id, Caller("invalid"), lender),
+        recording_id=recording_id,
+        url=url,
         duration_s=max(0, form.integer("RecordingDuration") or 0),
-    )  # fmt: skip
-    fact = _fact(f"twilio:{recording_id}:recorded", data, form.time(now), lender.branch_id(query.optional_id("branch")))
-    return Outcome((fact,), answer) if answer else Outcome((fact,))
+    )
+    branch_id = lender.branch_id(query.optional_id("branch"))
+    draft = _draft(f"twilio:{recording_id}:recorded", data, at=form.time(now), branch_id=branch_id)
+    return Reading(drafts=(draft,), instruction=instruction)
 
 
-def transcription(form: Fields, query: Fields, lender: Lender, now: datetime) -> Outcome:
+def transcription(form: Fields, query: Fields, lender: Lender, now: datetime) -> Reading:
     """A voicemail's words, or that there are none."""
     call_id, recording_id = form.sid("CallSid", "CA"), form.sid("RecordingSid", "RE")
     is_read = form.required("TranscriptionStatus") == "completed"
@@ -144,10 +150,21 @@ def transcription(form: Fields, query: Fields, lender: Lender, now: datetime) ->
         **_common(call_id, Caller("invalid"), lender), recording_id=recording_id, text=text or None
     )
     branch_id = lender.branch_id(query.optional_id("branch"))
-    return Outcome((_fact(f"twilio:{recording_id}:transcribed", data, form.time(now), branch_id),))
+    return Reading(drafts=(_draft(f"twilio:{recording_id}:transcribed", data, at=form.time(now), branch_id=branch_id),))
 
 
-def _common(call_id: str, caller: Caller, lender: Lender, dialled: str | None = None) -> dict[str, Any]:
+class _Common(TypedDict):
+    """The fields of every call fact."""
+
+    provider: str
+    call_id: str
+    caller: str | None
+    caller_withheld: bool
+    dialled: str | None
+    test: bool
+
+
+def _common(call_id: str, caller: Caller, lender: Lender, dialled: str | None = None) -> _Common:
     return {
         "provider": "twilio",
         "call_id": call_id,
@@ -158,14 +175,9 @@ def _common(call_id: str, caller: Caller, lender: Lender, dialled: str | None = 
     }
 
 
-def _fact(id_: str, data: CallFact, at: datetime, branch_id: str) -> Fact[CallFact]:
-    return Fact(id_, data, at, branch_id, data.caller, data.call_id)
+def _draft(id_: str, data: CallFact, *, at: datetime, branch_id: str) -> Draft[CallFact]:
+    return Draft(id=id_, data=data, time=at, branch_id=branch_id, caller=data.caller, call_id=data.call_id)
 
 
-def _not_final(status: str) -> Outcome:
-    return Outcome(ignored="not_final" if status in RUNNING else "unknown_status")
-
-
-def _status(status: str) -> Any:
-    # One of `CallStatus`; pydantic checks it again.
-    return status
+def _not_final(status: str) -> Reading:
+    return Reading(ignored="not_final" if status in RUNNING else "unknown_status")

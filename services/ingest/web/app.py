@@ -7,10 +7,10 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from services.ingest import metrics
+from services.ingest import metrics, routes
 from services.ingest.errors import UnreadableBody
 from services.ingest.settings import BODY_LIMIT_BYTES
-from services.ingest.shell import Answer, Ingest, Webhook
+from services.ingest.shell import Ingest, Response, Webhook
 from services.runtime import logs, ops
 from services.runtime.clock import monotonic_s
 
@@ -32,12 +32,19 @@ def make_app(ingest: Ingest) -> web.Application:
             return _response(ingest.reject(route, error))
         return _response(
             await ingest.handle(
-                Webhook(route, request.raw_path, request.query, request.headers, request.content_type, body)
+                Webhook(
+                    route=route,
+                    target=request.raw_path,
+                    query=request.query,
+                    headers=request.headers,
+                    content_type=request.content_type,
+                    body=body,
+                )
             )
         )
 
     app = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[_measured])
-    app.add_routes([web.post(route, handle) for route in metrics.ROUTES])
+    app.add_routes([web.post(route, handle) for route in routes.ALL])
     return app
 
 
@@ -53,10 +60,10 @@ async def _body(request: web.Request) -> bytes:
         raise UnreadableBody("malformed_body", "the body broke off or is not encoded as it says") from error
 
 
-def _response(answer: Answer) -> web.Response:
-    if answer.status == 204:
+def _response(response: Response) -> web.Response:
+    if response.status == 204:
         return web.Response(status=204)
-    return web.Response(status=answer.status, text=answer.body, content_type=answer.content_type)
+    return web.Response(status=response.status, text=response.body, content_type=response.content_type)
 
 
 @web.middleware

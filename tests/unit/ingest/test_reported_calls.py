@@ -6,46 +6,46 @@ from typing import Any
 import pytest
 
 from services.ingest.signing import sign_calls, verify_calls
+from tests.unit.ingest.rig import SECRET, Rig
 
-SECRET = "a-secret-of-the-phone-system"
 REPORT: dict[str, Any] = {
     "event": "call.completed", "call_id": "rc-402936341008", "from": "+13035550123", "to": "+12125550100",
     "started_at": "2026-03-03T14:58:00-05:00", "duration": 0, "answered": False, "talk_time": 0,
 }  # fmt: skip
 
 
-async def test_missed_call_is_reported_as_it_was_told(phone: Any) -> None:
+async def test_missed_call_is_reported_as_it_was_told(rig: Rig) -> None:
     """A1, A2, A3: caller id, time, duration, answered flag."""
-    answer = await phone.calls(REPORT)
+    answer = await rig.calls(REPORT)
     assert answer.status == 202
     assert (await answer.json())["id"] == "calls:rc-402936341008:completed"
-    [event] = phone.events
+    [event] = rig.events
     assert (event.id, event.type, event.branch_id) == ("calls:rc-402936341008:completed", "call.completed", "new-york")
     assert event.key == b"larkspur:+13035550123"
     assert event.data.started_at == event.data.ended_at == event.time == datetime(2026, 3, 3, 19, 58, tzinfo=UTC)
     assert (event.data.duration_s, event.data.answered, event.data.talk_time_s) == (0, False, 0)
 
 
-async def test_abandoned_call_keeps_answered_with_no_talk_time(phone: Any) -> None:
+async def test_abandoned_call_keeps_answered_with_no_talk_time(rig: Rig) -> None:
     """A4."""
-    await phone.calls({**REPORT, "duration": 42.5, "answered": True, "voicemail": False})
-    data = phone.events[0].data
+    await rig.calls({**REPORT, "duration": 42.5, "answered": True, "voicemail": False})
+    data = rig.events[0].data
     assert (data.answered, data.talk_time_s, data.duration_s) == (True, 0, 42.5)
     assert (data.ended_at - data.started_at).total_seconds() == 42.5
 
 
-async def test_old_call_keeps_its_own_times_under_our_receipt_time(phone: Any) -> None:
-    await phone.calls({**REPORT, "started_at": "2026-03-03T10:00:00Z", "ended_at": "2026-03-03T10:00:20Z"})
-    [event] = phone.events
-    assert event.time == phone.clock.at
+async def test_old_call_keeps_its_own_times_under_our_receipt_time(rig: Rig) -> None:
+    await rig.calls({**REPORT, "started_at": "2026-03-03T10:00:00Z", "ended_at": "2026-03-03T10:00:20Z"})
+    [event] = rig.events
+    assert event.time == rig.clock.at
     assert event.data.ended_at == datetime(2026, 3, 3, 10, 0, 20, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("said", [None, "", "anonymous", "+266696687"])
-async def test_withheld_caller_is_keyed_by_the_call(phone: Any, said: str | None) -> None:
+async def test_withheld_caller_is_keyed_by_the_call(rig: Rig, said: str | None) -> None:
     """A10."""
-    assert (await phone.calls({**REPORT, "from": said})).status == 202
-    [event] = phone.events
+    assert (await rig.calls({**REPORT, "from": said})).status == 202
+    [event] = rig.events
     assert event.data.caller_withheld is True
     assert event.key == b"larkspur:call:rc-402936341008"
 
@@ -63,31 +63,29 @@ async def test_withheld_caller_is_keyed_by_the_call(phone: Any, said: str | None
      ({"answered": 1}, "answered"), ({"duration": 5, "talk_time": 6}, "talk_time"), ({"talk_time": None}, "talk_time"),
      ({"from": 5}, "from"), ({"from": "\ud800"}, None)],
 )  # fmt: skip
-async def test_malformed_report_gets_400_naming_the_field(
-    phone: Any, change: dict[str, Any], field: str | None
-) -> None:
-    answer = await phone.calls({**REPORT, **change})
+async def test_malformed_report_gets_400_naming_the_field(rig: Rig, change: dict[str, Any], field: str | None) -> None:
+    answer = await rig.calls({**REPORT, **change})
     assert answer.status == 400
     assert (await answer.json())["error"]["field"] == field
-    assert not phone.events
+    assert not rig.events
 
 
 @pytest.mark.parametrize("name", ["event", "call_id", "from", "to", "started_at", "duration", "answered", "talk_time"])
-async def test_report_without_a_field_gets_400_naming_it(phone: Any, name: str) -> None:
-    answer = await phone.calls({key: value for key, value in REPORT.items() if key != name})
+async def test_report_without_a_field_gets_400_naming_it(rig: Rig, name: str) -> None:
+    answer = await rig.calls({key: value for key, value in REPORT.items() if key != name})
     assert answer.status == 400
     assert (await answer.json())["error"]["field"] == name
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"null", b'{"a":' * 5000, b"[" * 30_000])
-async def test_body_that_is_no_json_object_gets_400(phone: Any, body: bytes) -> None:
-    answer = await phone.calls(body)
+async def test_body_that_is_no_json_object_gets_400(rig: Rig, body: bytes) -> None:
+    answer = await rig.calls(body)
     assert answer.status == 400
     assert (await answer.json())["error"]["reason"] == "malformed_body"
 
 
-async def test_number_of_no_branch_gets_404(phone: Any) -> None:
-    answer = await phone.calls({**REPORT, "to": "+12065550100"})
+async def test_number_of_no_branch_gets_404(rig: Rig) -> None:
+    answer = await rig.calls({**REPORT, "to": "+12065550100"})
     assert (answer.status, (await answer.json())["error"]["field"]) == (404, "to")
 
 
@@ -98,11 +96,11 @@ async def test_number_of_no_branch_gets_404(phone: Any) -> None:
      (sign_calls(b"{}", 1, SECRET), "stale_signature"),
      (sign_calls(b"{}", 1, "another secret"), "bad_signature"), (sign_calls(b"{ }", 1, SECRET), "bad_signature")],
 )  # fmt: skip
-async def test_report_whose_signature_does_not_fit_gets_403(phone: Any, header: str, reason: str) -> None:
-    answer = await phone.calls(b"{}", header=header)
+async def test_report_whose_signature_does_not_fit_gets_403(rig: Rig, header: str, reason: str) -> None:
+    answer = await rig.calls(b"{}", header=header)
     assert answer.status == 403
     assert (await answer.json())["error"]["reason"] == reason
-    assert not phone.events
+    assert not rig.events
 
 
 @pytest.mark.parametrize(
@@ -113,12 +111,12 @@ def test_signature_is_good_for_five_minutes_either_way(late_s: int, verdict: str
     assert verify_calls(header, b"{}", 1_000_000 + late_s, ["another secret", SECRET]) == verdict
 
 
-async def test_unset_secret_refuses_every_report(phone: Any) -> None:
-    phone.ingest.secrets = ()
-    answer = await phone.calls(REPORT)
+async def test_unset_secret_refuses_every_report(rig: Rig) -> None:
+    rig.ingest.secrets = ()
+    answer = await rig.calls(REPORT)
     assert (answer.status, (await answer.json())["error"]["reason"]) == (403, "not_configured")
 
 
-async def test_wrong_content_type_gets_415(phone: Any) -> None:
-    answer = await phone.client.post("/webhooks/calls", data=b"{}", headers={"Content-Type": "text/plain"})
+async def test_wrong_content_type_gets_415(rig: Rig) -> None:
+    answer = await rig.client.post("/webhooks/calls", data=b"{}", headers={"Content-Type": "text/plain"})
     assert answer.status == 415
