@@ -1,0 +1,171 @@
+"""Work that a service does every so often, beside consuming: one form for all of it.
+
+What fails is counted every time and logged once, until it works again. A failed round is repeated; a failed item keeps
+nobody from the others of its round.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable
+from typing import ClassVar, Final, TypeVar
+
+import structlog
+
+from services.runtime.errors import RingbackError, TransientError
+from services.runtime.health import Health
+from services.runtime.metrics import ROUND_FAILURES
+from services.runtime.service import Resource
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+RETRY_S: Final = 0.5
+"""The shortest pause after a round that failed."""
+AWAY_AFTER: Final = 3
+"""So many items in a row that fail for a dependency's sake mean that it is away for the rest too: each may have waited
+for its time-out, and the round would outlast its beat."""
+KEYS_KEPT: Final = 1_000
+STOP_LIMIT_S: Final = 3.0
+"""How long a stopping service waits for the round in hand; what it leaves, the next instance's round finds."""
+
+
+class Rounds(Resource, ABC):
+    """A part of a service that does `round` after `round`, `period_s` apart or sooner after `wake`.
+
+    A round that raises makes the service unready under `name`, with the reason, until a round succeeds.
+
+    Attributes:
+        name: in health, metrics and logs.
+        period_s: real seconds from the end of one round to the next.
+        fatal: errors that end the service, because only a new process can go on.
+    """
+
+    name: str
+    period_s: float
+    fatal: ClassVar[tuple[type[Exception], ...]] = ()
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._woken, self._stop, self._resting = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._resting.set()
+        self._failing: dict[str, None] = {}
+        self._told: str | None = None
+        ROUND_FAILURES.labels(self.name).inc(0)
+
+    @abstractmethod
+    async def round(self) -> None:
+        """Do what is due now."""
+
+    async def rest(self) -> None:
+        """Wait for the next round's time: `period_s`, or until woken. A subclass may know better."""
+        await _within(self._woken, self.period_s)
+
+    def wake(self) -> None:
+        """Have the next round begin at once."""
+        self._woken.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the service is stopping: a long round ends early."""
+        return self._stop.is_set()
+
+    async def run(self) -> None:
+        """Do round after round until stopped."""
+        while not self.stopping:
+            self._health.beat(self.name)
+            self._woken.clear()
+            self._resting.clear()
+            try:
+                await self.round()
+                self._told = None
+                self._health.ready(self.name)
+                self._resting.set()
+                await self.rest()
+            except self.fatal:
+                raise
+            except Exception as error:
+                self._resting.set()
+                self._round_failed(error)
+                await _within(self._stop, max(RETRY_S, self.period_s))
+            finally:
+                self._resting.set()
+
+    async def stop(self) -> None:
+        """Begin no other round, and wait a little for the one in hand."""
+        self._stop.set()
+        self.wake()
+        if not await _within(self._resting, STOP_LIMIT_S):
+            log.warning("round_left", round=self.name)
+
+    async def each(self, items: Iterable[T], work: Callable[[T], Awaitable[object]], key: Callable[[T], str]) -> None:
+        """Do `work` for every item, whatever happens to the others; those that failed last time come last.
+
+        Args:
+            items: what is due.
+            work: raises when it cannot.
+            key: an item's name, for the log and for knowing it again.
+
+        Raises:
+            TransientError: a dependency is away: no item succeeded, or several in a row failed for its sake.
+        """
+        in_a_row, succeeded = 0, False
+        away: TransientError | None = None
+        for item in sorted(items, key=lambda one: key(one) in self._failing):
+            if self.stopping:
+                return
+            self._health.beat(self.name)
+            name = key(item)
+            try:
+                await work(item)
+            except self.fatal:
+                raise
+            except TransientError as error:
+                self._item_failed(name, error)
+                in_a_row, away = in_a_row + 1, error
+                if in_a_row == AWAY_AFTER:
+                    raise
+            except Exception as error:
+                self._item_failed(name, error)
+                in_a_row = 0
+            else:
+                in_a_row, succeeded = 0, True
+                self._failing.pop(name, None)
+        if away is not None and not succeeded:
+            raise away
+
+    def _round_failed(self, error: Exception) -> None:
+        """Count a failed round; log it where its reason is new."""
+        ROUND_FAILURES.labels(self.name).inc()
+        why = str(error) if isinstance(error, RingbackError) else f"defect: {error!r}"
+        self._health.unready(self.name, why)
+        if why == self._told:
+            return
+        self._told = why
+        if isinstance(error, RingbackError):
+            log.warning("round_waits", round=self.name, why=why)
+        else:
+            log.error("round_failed", round=self.name, exc_info=error)
+
+    def _item_failed(self, name: str, error: Exception) -> None:
+        """Count a failed item; log it the first time."""
+        ROUND_FAILURES.labels(self.name).inc()
+        if name in self._failing:
+            return
+        self._failing[name] = None
+        while len(self._failing) > KEYS_KEPT:
+            del self._failing[next(iter(self._failing))]
+        if isinstance(error, TransientError):
+            log.warning("item_waits", round=self.name, item=name, why=str(error))
+        else:
+            log.error("item_failed", round=self.name, item=name, exc_info=error)
+
+
+async def _within(event: asyncio.Event, limit_s: float) -> bool:
+    """Wait for an event, but not longer than a limit; return whether it came."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await event.wait()
+    except TimeoutError:
+        return event.is_set()
+    return True
