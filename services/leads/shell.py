@@ -31,7 +31,7 @@ from services.policy.directory import Directory
 from services.policy.optout import Keyword, read_keyword
 from services.policy.suppression import suppression_id
 from services.runtime.clock import Clock
-from services.runtime.consumer import Outcome
+from services.runtime.handled import APPLIED, Handled, ignored
 from services.runtime.producer import Producer
 
 log = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ class Shell:
         self._calls: Recent[Call] = Recent(RECENT_CALLS)
         self._leads: Recent[Lead] = Recent(RECENT_LEADS)
 
-    async def handle(self, event: Event[EventData]) -> Outcome:
+    async def handle(self, event: Event[EventData]) -> Handled:
         """Apply one event; the offset may be committed once this returns."""
         match event.data:
             case CallFact() as fact:
@@ -63,11 +63,11 @@ class Shell:
                 return await self._on_reply(event, reply)
             case TouchResult() as result:
                 return await self._on_result(event, result)
-        return "ignored:not_for_us"
+        return ignored("not_for_us")
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
-    async def _on_fact(self, event: Event[EventData], fact: CallFact) -> Outcome:
+    async def _on_fact(self, event: Event[EventData], fact: CallFact) -> Handled:
         key = calls.new_call(fact, event.lender_id).key
         async for _ in self._tries("calls"):
             before = self._calls.get(key)
@@ -78,7 +78,7 @@ class Shell:
             after = calls.read(base, event, now, real_now, LEASE_S)
             if after is None:
                 await self._consequences(base, base, event, fact)
-                return "ignored:duplicate"
+                return ignored("duplicate")
             if before is None:
                 stored = after if await self._store.insert_call(after) else None
             else:
@@ -86,7 +86,7 @@ class Shell:
             if stored is not None:
                 self._calls.remember(key, stored)
                 await self._consequences(base, stored, event, fact)
-                return "applied"
+                return APPLIED
             found = await self._store.find_call(key)
             if found is not None:
                 self._calls.remember(key, found)
@@ -244,17 +244,17 @@ class Shell:
 
     # --- texts -------------------------------------------------------------------------------------------------------
 
-    async def _on_reply(self, event: Event[EventData], reply: ReplyReceived) -> Outcome:
+    async def _on_reply(self, event: Event[EventData], reply: ReplyReceived) -> Handled:
         lender_id, caller = event.lender_id, reply.caller
         lead = await self._lead(lender_id, caller)
         if lead is not None and event.id in lead.seen:
             await self.emit(lead)
-            return "ignored:duplicate"
+            return ignored("duplicate")
         keyword, number = read_keyword(reply.body, reply.opt_out_type), self._suppression(lender_id, caller)
         if keyword is Keyword.YES:
             keyword = in_context(keyword, opted_out=await self._store.is_suppressed(number))
         if lead is None and await self._was_obeyed(event, caller, keyword):
-            return "ignored:duplicate"
+            return ignored("duplicate")
         if keyword is Keyword.STOP:
             await self._store.suppress(number, lender_id, event.time, "keyword", event.id)
         elif keyword is Keyword.START:
@@ -268,7 +268,7 @@ class Shell:
                 metrics.OPT_INS.inc()
         said = Reply(reply.message_id, keyword, intents, reply.received_at)
         found = await self._apply_reply(lender_id, caller, said, Cause(event.id, event.received_at, event.traceparent))
-        return "ignored:duplicate" if found is not None and found.ignored else "applied"
+        return ignored("duplicate") if found is not None and found.ignored else APPLIED
 
     async def _was_obeyed(self, event: Event[EventData], caller: str, keyword: Keyword) -> bool:
         # Without a lead the stored text says that its keyword was obeyed: a late copy must not undo a later one.
@@ -282,11 +282,11 @@ class Shell:
 
     # --- touches -----------------------------------------------------------------------------------------------------
 
-    async def _on_result(self, event: Event[EventData], result: TouchResult) -> Outcome:
+    async def _on_result(self, event: Event[EventData], result: TouchResult) -> Handled:
         lead = await self._lead(event.lender_id, result.caller)
         if lead is not None and event.id in lead.seen:
             await self.emit(lead)
-            return "ignored:duplicate"
+            return ignored("duplicate")
         if is_opt_out(result):
             number = self._suppression(event.lender_id, result.caller)
             await self._store.suppress(number, event.lender_id, event.time, "carrier", event.id)
@@ -300,8 +300,8 @@ class Shell:
             event.lender_id, result.caller, lambda lead: apply_result(lead, result, cause, self._clock.now())
         )
         if found is None:
-            return "ignored:no_lead"
-        return f"ignored:{found.ignored}" if found.ignored else "applied"
+            return ignored("no_lead")
+        return ignored(found.ignored) if found.ignored else APPLIED
 
     # --- shared ------------------------------------------------------------------------------------------------------
 

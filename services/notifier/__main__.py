@@ -15,6 +15,7 @@ from services.policy.directory import directory_or_exit
 from services.policy.suppression import key_check
 from services.runtime import service
 from services.runtime.consumer import ConsumerLoop
+from services.runtime.handled import Handled
 from services.runtime.health import Health
 from services.runtime.producer import KafkaProducer
 
@@ -35,7 +36,7 @@ async def notify(settings: NotifierSettings) -> int:
     )  # fmt: skip
     pump = Pump(shell, settings.senders, settings.doubt_wait_s)
 
-    async def on_touch(event: Event[EventData]) -> str:
+    async def on_touch(event: Event[EventData]) -> Handled:
         return await shell.on_touch(event, pump)
 
     touches, receipts = (

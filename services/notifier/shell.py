@@ -40,6 +40,7 @@ from services.policy.directory import Directory
 from services.policy.suppression import suppression_id
 from services.runtime.clock import Clock
 from services.runtime.errors import TransientError
+from services.runtime.handled import APPLIED, Handled, ignored
 from services.runtime.health import Health
 from services.runtime.producer import Producer
 
@@ -101,10 +102,10 @@ class Shell:
 
     # ---------------------------------------------------------------- touches in
 
-    async def on_touch(self, event: Event[EventData], room: Room) -> str:
+    async def on_touch(self, event: Event[EventData], room: Room) -> Handled:
         """Keep a touch as a delivery, once; start on it when there is room. The offset may be committed then."""
         if not isinstance(event.data, TouchDue):
-            return "ignored:not_a_touch"
+            return ignored("not_a_touch")
         now, real_now = self.clock.now(), self.clock.real_now()
         delivery = Delivery.of(event, event.data, now, real_now)
         # Inserted as ours already: a claim of its own would cost every first text one more round trip.
@@ -119,14 +120,14 @@ class Shell:
         before = self._half_kept.pop(delivery.touch_id, None)
         if not fresh:
             if before is None:
-                return "ignored:duplicate"
+                return ignored("duplicate")
             # The write arrived although its answer did not: it stands there under the claim it was made with.
             delivery, mine = before, before.claim_by is not None
         if mine:
             room.take(delivery)
         else:
             room.waiting()
-        return "applied"
+        return APPLIED
 
     # ---------------------------------------------------------------- out to the provider
 
@@ -306,20 +307,20 @@ class Shell:
 
     # ---------------------------------------------------------------- receipts and doubts
 
-    async def on_receipt(self, event: Event[EventData]) -> str:
+    async def on_receipt(self, event: Event[EventData]) -> Handled:
         """Fold a receipt into its delivery."""
         receipt = event.data
         if not isinstance(receipt, ReceiptReceived):
-            return "ignored:not_a_receipt"
+            return ignored("not_a_receipt")
         delivery = await self.store.get(receipt.touch_id) if receipt.touch_id else None
         if delivery is None:
             delivery = await self.store.find_by_sid(receipt.sid)
         if delivery is None:
-            return "ignored:no_delivery"
+            return ignored("no_delivery")
         if delivery.sid is not None and delivery.sid != receipt.sid:
-            return "ignored:other_sid"
+            return ignored("other_sid")
         decision = await self.settle(delivery, ReceiptCame(receipt.sid, receipt.status, receipt.error_code))
-        return f"ignored:{decision.ignored}" if decision.ignored else "applied"
+        return ignored(decision.ignored) if decision.ignored else APPLIED
 
     async def resolve(self, delivery: Delivery) -> None:
         """Ask the provider's list about a text in doubt: adopt the match, or say that nobody knows. Never send again.

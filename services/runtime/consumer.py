@@ -22,6 +22,7 @@ from services.runtime.dead_letters import (
     dead_letter,
 )
 from services.runtime.errors import PermanentError, TransientError
+from services.runtime.handled import DEAD_LETTERED, OUTCOMES, Handled, count
 from services.runtime.health import Health
 from services.runtime.metrics import DEAD_LETTERS, EVENT_SECONDS, EVENTS_CONSUMED, LAG
 from services.runtime.offsets import Ends
@@ -29,7 +30,6 @@ from services.runtime.producer import Producer
 
 log = structlog.get_logger(__name__)
 
-OUTCOMES = ("applied", "ignored", "dead_lettered")
 BACKOFF_S = (0.1, 5.0)
 """First and longest pause between tries at an event whose dependency is away; the wait is our back-pressure."""
 QUEUE_LIMIT = 500
@@ -38,10 +38,8 @@ paused one is left out of the fetch under way, and its next record would wait fo
 COMMIT_EVERY_S = 0.2
 """Finished events are committed this often, all partitions in one request; what a crash repeats changes nothing."""
 
-Outcome = str
-Handler = Callable[[Event[EventData]], Awaitable[Outcome]]
-"""Handles one event; returns `applied`, or `ignored:<why>` from a closed set. May raise PermanentError (a dead letter)
-or TransientError (tried again, in place)."""
+Handler = Callable[[Event[EventData]], Awaitable[Handled]]
+"""Handles one event. May raise PermanentError (a dead letter) or TransientError (tried again, in place)."""
 
 
 class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -162,11 +160,11 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             tries += 1
             try:
                 event = decode(record.key, record.value, record.headers)
-                outcome = await self._handler(event)
+                handled = await self._handler(event)
                 break
             except (PermanentError, UndecodableEvent) as error:
                 await self._dead_letter(partition, record, error, tries, first)
-                outcome = "dead_lettered"
+                handled = DEAD_LETTERED
                 break
             except TransientError as error:
                 self._health.unready("dependency", str(error))
@@ -179,13 +177,13 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             except Exception as error:  # a defect of ours: kept with its bytes, seen, and never in the way of the next
                 log.exception("defect", topic=partition.topic, partition=partition.partition, offset=record.offset)
                 await self._dead_letter(partition, record, error, tries, first)
-                outcome = "dead_lettered"
+                handled = DEAD_LETTERED
                 break
         if tries > 1:
             self._health.ready("dependency")
-        EVENTS_CONSUMED.labels(partition.topic, outcome.split(":")[0]).inc()
+        count(partition.topic, handled)
         EVENT_SECONDS.labels(partition.topic).observe(monotonic_s() - began)
-        self._count(partition, failed=outcome == "dead_lettered")
+        self._count(partition, failed=handled.outcome == "dead_lettered")
 
     def _count(self, partition: TopicPartition, *, failed: bool) -> None:
         recent = self._recent.setdefault(partition, [])

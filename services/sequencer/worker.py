@@ -8,9 +8,9 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from schemas.envelope import UndecodableEvent
-from services.runtime.consumer import OUTCOMES
 from services.runtime.dead_letters import DEAD_LETTER_FREE, DEAD_LETTER_SHARE, DEAD_LETTER_WINDOW, TooManyDeadLetters
 from services.runtime.errors import PermanentError, TransientError
+from services.runtime.handled import OUTCOMES
 from services.runtime.health import Health
 from services.runtime.metrics import DEAD_LETTERS, EVENT_SECONDS, EVENTS_CONSUMED
 from services.sequencer.adapters.fence import UNCHANGED, Fence, FenceSettings, Incoming, Outcome, Row, dead_letter

@@ -13,6 +13,7 @@ from schemas.envelope import Event
 from schemas.touches import TimerDue, TimerSet
 from services.runtime.clock import Clock
 from services.runtime.errors import TransientError
+from services.runtime.handled import APPLIED, Handled, ignored
 from services.runtime.health import Health
 from services.runtime.producer import Producer
 from services.sequencer.adapters.timers import Timer, TimerStore
@@ -72,21 +73,21 @@ class Keeper:
 
     # -- in --
 
-    async def take(self, event: Event[EventData]) -> str:
+    async def take(self, event: Event[EventData]) -> Handled:
         """Keep the timer an event asks for; returns once it is safe.
 
         Raises:
             TransientError: it is not; the event must come again.
         """
         if not isinstance(event.data, TimerSet):
-            return "ignored:not_for_us"
+            return ignored("not_for_us")
         waiting = _Waiting(timer_of(event, event.data), asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
         new = await waiting.known
         TIMERS_SET.labels("new" if new else "known").inc()
-        return "applied" if new else "ignored:known"
+        return APPLIED if new else ignored("known")
 
     async def _write(self) -> None:
         """Write what waits, one batch after the other: while one is under way, the next gathers."""

@@ -26,7 +26,7 @@ from services.leads.adapters.memory import Memory
 from services.leads.assignment import Assigning
 from services.leads.shell import Shell
 from services.policy.directory import Directory, load_directory
-from services.runtime.consumer import Outcome
+from services.runtime.handled import Handled
 from services.runtime.producer import FakeProducer
 
 LENDER = "larkspur"
@@ -173,7 +173,7 @@ class Desk:
     async def seed(self) -> None:
         await Assigning(self.store, directory()).seed()
 
-    async def give(self, *events: Event[EventData]) -> list[Outcome]:
+    async def give(self, *events: Event[EventData]) -> list[Handled]:
         return [await self.shell.handle(one) for one in events]
 
     async def settle(self, after_s: float) -> None:

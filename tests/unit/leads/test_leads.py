@@ -10,6 +10,7 @@ from schemas.touches import TouchDelivered, TouchFailed, TouchSent, TouchSuppres
 from services.leads.domain.model import Lead
 from services.policy.suppression import suppression_id
 from services.runtime.errors import TransientError
+from services.runtime.handled import APPLIED, ignored
 from tests.unit.leads.build import AT, CALLER, LENDER, NUMBER_KEY, Desk, Ring, at, event, result, text
 
 NUMBER = suppression_id(NUMBER_KEY, LENDER, CALLER)
@@ -62,7 +63,7 @@ async def test_every_fact_delivered_three_times_changes_nothing_more(desk: Desk,
     told = len(desk.producer.records)
     if restarted:
         desk.restart()
-    assert set(await desk.give(*facts, *reversed(facts))) == {"ignored:duplicate"}
+    assert set(await desk.give(*facts, *reversed(facts))) == {ignored("duplicate")}
     assert len(desk.producer.records) == told
     assert [officer["assigned_today"] for officer in desk.store.officers_.values()].count(1) == 1
 
@@ -141,7 +142,7 @@ async def test_start_takes_the_opt_out_back(desk: Desk) -> None:
     await desk.give(*Ring().missed(), text("STOP"), text("start", "SM2"))
     assert (desk.types[-1], desk.lead()["texting"]) == ("lead.opted_in", "open")
     assert not await desk.store.is_suppressed(NUMBER)
-    assert await desk.give(text("STOP")) == ["ignored:duplicate"]
+    assert await desk.give(text("STOP")) == [ignored("duplicate")]
     assert not await desk.store.is_suppressed(NUMBER)
 
 
@@ -164,7 +165,7 @@ async def test_stranger_who_opts_out_is_suppressed_and_a_later_call_makes_a_lead
 
 async def test_strangers_repeated_stop_does_not_undo_a_later_start(desk: Desk) -> None:
     await desk.give(text("STOP"), text("START", "SM2"))
-    assert await desk.give(text("STOP")) == ["ignored:duplicate"]
+    assert await desk.give(text("STOP")) == [ignored("duplicate")]
     assert not await desk.store.is_suppressed(NUMBER)
 
 
@@ -183,7 +184,7 @@ async def test_reply_halts_older_touches_and_makes_a_person_look(desk: Desk) -> 
     lead = desk.lead()
     assert (lead["status"], lead["halt_seq"], lead["task"]["urgency"]) == ("conversing", 3, "high")
     assert lead["task"]["reasons"] == ["missed_call", "callback_asked"]
-    assert await desk.give(text("Hi, I want to refinance, can you call me after 5?")) == ["ignored:duplicate"]
+    assert await desk.give(text("Hi, I want to refinance, can you call me after 5?")) == [ignored("duplicate")]
 
 
 async def test_first_reply_is_dated_once_and_words_that_steer_texting_are_none(desk: Desk) -> None:
@@ -215,7 +216,7 @@ async def test_results_of_touches_are_kept_and_summed_up(desk: Desk) -> None:
                   template_version=1, variant="free", sent_at=at(22), from_number="+12125550100")  # fmt: skip
     delivered = result(TouchDelivered, lead_id, "delivered", sid="SMx", delivered_at=at(24))
     held = result(TouchSuppressed, lead_id, "suppressed", "text-10min", reason="quiet_hours", until=at(9000))
-    assert await desk.give(sent, delivered, held, sent) == ["applied", "applied", "applied", "ignored:duplicate"]
+    assert await desk.give(sent, delivered, held, sent) == [APPLIED, APPLIED, APPLIED, ignored("duplicate")]
     lead = desk.lead()
     assert (lead["touches"]["text-now"]["state"], lead["touches"]["text-10min"]["state"]) == ("delivered", "suppressed")
     assert (lead["texts"], lead["first_text_at"]) == (1, at(22))
@@ -253,13 +254,13 @@ async def test_task_requested_after_the_talk_is_done_already(desk: Desk) -> None
     again = Ring("CA2", offset_s=300)
     await desk.give(again.started(), again.leg_answered())
     late = result(TouchTaskRequested, desk.lead()["_id"], "task", "call-morning", due_at=at(70_000), reason="morning")
-    assert await desk.give(late) == ["ignored:task_done"]
+    assert await desk.give(late) == [ignored("task_done")]
     assert "task" not in desk.lead()
 
 
 async def test_result_for_nobodys_lead_is_ignored(desk: Desk) -> None:
     assert await desk.give(result(TouchDelivered, "L0", "delivered", sid="SMx", delivered_at=at(1))) == [
-        "ignored:no_lead"
+        ignored("no_lead")
     ]
 
 
@@ -282,4 +283,4 @@ async def test_text_that_came_while_the_lead_was_made_is_applied_to_it(
 
 async def test_event_of_another_topic_is_ignored(desk: Desk) -> None:
     await desk.give(*Ring().missed())
-    assert await desk.give(event("x:1", desk.told[0])) == ["ignored:not_for_us"]
+    assert await desk.give(event("x:1", desk.told[0])) == [ignored("not_for_us")]

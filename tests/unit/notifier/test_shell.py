@@ -12,6 +12,7 @@ from services.notifier.domain.facts import LeftInDoubt, NotSent, ProviderAccepte
 from services.notifier.domain.gate import Tail
 from services.notifier.errors import StoreAway
 from services.runtime.errors import TransientError
+from services.runtime.handled import APPLIED, ignored
 from tests.unit.notifier.build import CALLER, KEY, LEAD, OPEN, Bench, card, event, receipt, touch
 
 
@@ -21,10 +22,10 @@ def bench() -> Bench:
 
 
 async def test_touch_with_room_is_claimed_as_it_is_kept_and_without_room_left_for_later(bench: Bench) -> None:
-    assert await bench.shell.on_touch(event(), bench) == "applied"
+    assert await bench.shell.on_touch(event(), bench) == APPLIED
     assert bench.taken[0].claim_by is not None
     bench.full = True
-    assert await bench.shell.on_touch(event(touch(step="other")), bench) == "applied"
+    assert await bench.shell.on_touch(event(touch(step="other")), bench) == APPLIED
     assert (len(bench.taken), bench.told) == (1, 1)
     assert bench.stored(touch(step="other")).claim_by is None
 
@@ -62,7 +63,7 @@ async def test_validity_is_what_is_left_and_at_least_a_second(bench: Bench) -> N
 
 async def test_repeated_touch_is_ignored(bench: Bench) -> None:
     await bench.run()
-    assert await bench.shell.on_touch(event(), bench) == "ignored:duplicate"
+    assert await bench.shell.on_touch(event(), bench) == ignored("duplicate")
     assert bench.taken == []
 
 
@@ -175,7 +176,7 @@ async def test_text_in_doubt_is_settled_by_its_receipt(bench: Bench) -> None:
     assert (posting.state, posting.reason, bench.said()) == (State.POSTING, "ServerDisconnectedError", [])
     await bench.shell.on_receipt(receipt("SM7", "queued", touch=posting.touch_id))
     assert bench.stored().sid == "SM7"
-    assert await bench.shell.on_receipt(receipt("SM7", "queued")) == "ignored:receipt_not_newer"
+    assert await bench.shell.on_receipt(receipt("SM7", "queued")) == ignored("receipt_not_newer")
     assert bench.said() == ["touch.sent"]
 
 
@@ -213,8 +214,8 @@ async def test_list_that_cannot_be_read_leaves_the_doubt(bench: Bench) -> None:
 
 async def test_receipt_for_nothing_of_ours_or_of_another_sid_is_ignored(bench: Bench) -> None:
     stored = await bench.run()
-    assert await bench.shell.on_receipt(receipt("SM0", "sent")) == "ignored:no_delivery"
-    assert await bench.shell.on_receipt(receipt("SM0", "sent", touch=stored.touch_id)) == "ignored:other_sid"
+    assert await bench.shell.on_receipt(receipt("SM0", "sent")) == ignored("no_delivery")
+    assert await bench.shell.on_receipt(receipt("SM0", "sent", touch=stored.touch_id)) == ignored("other_sid")
 
 
 async def test_result_that_kafka_did_not_take_waits_in_the_document_in_its_order(bench: Bench) -> None:
@@ -314,7 +315,7 @@ async def test_touch_whose_write_arrived_unanswered_is_worked_on_when_it_comes_a
     bench.store.insert = lost_answer  # type: ignore[method-assign]
     with pytest.raises(StoreAway):
         await bench.shell.on_touch(event(), bench)
-    assert await bench.shell.on_touch(event(), bench) == "applied"
+    assert await bench.shell.on_touch(event(), bench) == APPLIED
     await bench.shell.deliver(bench.taken.pop())
     assert bench.said() == ["touch.sent"]
-    assert await bench.shell.on_touch(event(), bench) == "ignored:duplicate"
+    assert await bench.shell.on_touch(event(), bench) == ignored("duplicate")

@@ -10,6 +10,7 @@ from schemas.base import LocalTime
 from schemas.envelope import Event
 from schemas.touches import TimerDue, TimerSet
 from services.runtime.errors import TransientError
+from services.runtime.handled import APPLIED, ignored
 from services.runtime.health import Health
 from services.runtime.producer import FakeProducer
 from services.sequencer.adapters.timers import MemoryTimers
@@ -67,7 +68,7 @@ def world() -> World:
 
 
 async def test_timer_fires_when_due_with_the_callers_envelope_and_never_before(world: World) -> None:
-    assert await world.keeper.take(asked(1, T0 + timedelta(minutes=10))) == "applied"
+    assert await world.keeper.take(asked(1, T0 + timedelta(minutes=10))) == APPLIED
     assert await world.keeper.fire_due() == 0
     world.clock.at = T0 + timedelta(minutes=10, seconds=7)
     assert await world.keeper.fire_due() == 1
@@ -81,7 +82,7 @@ async def test_timer_fires_when_due_with_the_callers_envelope_and_never_before(w
 async def test_timer_that_is_asked_for_again_is_known_and_fires_once(world: World) -> None:
     await world.keeper.take(asked(1, T0))
     await world.keeper.fire_due()
-    assert await world.keeper.take(asked(1, T0)) == "ignored:known"
+    assert await world.keeper.take(asked(1, T0)) == ignored("known")
     assert await world.keeper.fire_due() == 0
 
 
@@ -119,7 +120,7 @@ async def test_local_time_whose_zone_has_vanished_fires_at_its_first_instant(wor
 
 async def test_timers_that_come_together_are_written_together(world: World) -> None:
     outcomes = await asyncio.gather(*(world.keeper.take(asked(n, T0)) for n in range(1000)))
-    assert set(outcomes) == {"applied"}
+    assert set(outcomes) == {APPLIED}
     assert await world.store.overdue(T0) == 1000
 
 
@@ -127,7 +128,7 @@ async def test_timer_that_could_not_be_kept_must_come_again(world: World) -> Non
     world.store.fail = 1
     with pytest.raises(TransientError):
         await world.keeper.take(asked(1, T0))
-    assert await world.keeper.take(asked(1, T0)) == "applied"
+    assert await world.keeper.take(asked(1, T0)) == APPLIED
 
 
 async def test_running_keeper_fires_new_timers_moved_clocks_and_a_thousand_at_once(world: World) -> None:
