@@ -9,6 +9,9 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 E164 = Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$", examples=["+12125550123"])]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 
+OPEN_LIST = "x-known-values"
+"""JSON Schema keyword beside a text: the values in use today. Readers take any text; the list only grows."""
+
 
 def _known_zone(name: str) -> str:
     try:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 
-from schemas.base import EventData
+from schemas.base import OPEN_LIST, EventData
 from schemas.envelope import EVENTS
 from schemas.published import incompatibilities, path_of, read, schema_of
 
@@ -31,6 +31,8 @@ def _value(name: str, field: FieldInfo, annotation: Any) -> Any:
         return _value(name, field, options[0])
     if options and isinstance(options[0], str):
         return options[0]
+    if isinstance(field.json_schema_extra, dict) and isinstance(known := field.json_schema_extra.get(OPEN_LIST), list):
+        return known[0]
     if str(annotation).startswith("tuple"):
         return ["example"]
     if name in ("caller", "to", "dialled", "from_number"):

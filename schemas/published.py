@@ -1,13 +1,16 @@
 """The published schemas: one JSON Schema and one golden payload per event version, and the rule for changing them.
 
-A published schema only ever gains optional properties: a consumer of any age must be able to read a producer of any age.
+A consumer of any age must be able to read a producer of any age. So a published schema only ever gains optional
+properties, and values in its open lists (`x-known-values` beside a text: readers take any text). A closed list (`enum`)
+gains none, since readers refuse a value they do not know. A closed list of reasons or states may become an open list,
+once: no change leads back.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from schemas.base import EventData
+from schemas.base import OPEN_LIST, EventData
 from schemas.envelope import EVENTS
 
 FOLDER = Path(__file__).parent / "json"
@@ -16,6 +19,9 @@ Schema = dict[str, Any]
 
 IGNORED = frozenset({"description", "title", "examples", "default"})
 """Words for people; changing them breaks no reader."""
+
+OPENED = frozenset({"reason", "state", "status"})
+"""Properties whose closed list may become an open one: they say why something happened or where it stands."""
 
 
 def schema_of(model: type[EventData]) -> Schema:
@@ -36,8 +42,16 @@ def read(event_type: str, name: str = "schema") -> Schema:
 
 
 def incompatibilities(old: Any, new: Any, at: str = "$") -> list[str]:
-    """Return every way in which `new` is more than `old` with added optional properties; empty means compatible."""
+    """Return every change from `old` to `new` that the rule above forbids; empty means compatible.
+
+    Args:
+        old: a published schema, or a part of it.
+        new: the same part of the schema that is to replace it.
+        at: where the part stands; its last name is the property's.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
+        if _becomes_open(old, new, at):
+            old = {key: value for key, value in old.items() if key != "enum"} | {OPEN_LIST: old["enum"]}
         lines = []
         for key in old.keys() | new.keys():
             where = f"{at}.{key}"
@@ -53,6 +67,8 @@ def incompatibilities(old: Any, new: Any, at: str = "$") -> list[str]:
                 removed = set(old.get(key, ())) - set(new.get(key, ()))
                 lines += [f"{where}: {name} became required" for name in sorted(added)]
                 lines += [f"{where}: {name} is no longer required" for name in sorted(removed)]
+            elif key == OPEN_LIST and key in old and key in new:
+                lines += [f"{where}: {value!r} removed" for value in old[key] if value not in new[key]]
             elif key not in old or key not in new:
                 lines.append(f"{where}: {'added' if key in new else 'removed'}")
             else:
@@ -63,6 +79,12 @@ def incompatibilities(old: Any, new: Any, at: str = "$") -> list[str]:
             line for n, pair in enumerate(zip(old, new, strict=True)) for line in incompatibilities(*pair, f"{at}[{n}]")
         ]
     return [] if old == new else [f"{at}: {old!r} became {new!r}"]
+
+
+def _becomes_open(old: Schema, new: Schema, at: str) -> bool:
+    closed = "enum" in old and OPEN_LIST not in old
+    opened = OPEN_LIST in new and "enum" not in new
+    return closed and opened and at.rpartition(".")[2] in OPENED
 
 
 def drift() -> list[str]:

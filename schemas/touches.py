@@ -1,15 +1,20 @@
 """`touches`, `touch-results` and the sequencer's timers."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from schemas.base import E164, Audience, EventData, Id, Instant, Lane, LocalTime
+from schemas.base import E164, OPEN_LIST, Audience, EventData, Id, Instant, Lane, LocalTime
 
 SuppressReason = Literal[
     "opted_out", "reply_in_flight", "overtaken", "expired", "already_sent", "quiet_hours", "cap_reached", "no_lead",
     "not_textable", "paused", "contacted", "replied", "handed_over", "first_text_missing", "closed", "task_done",
+    "after_hours_policy", "consent_needed",
 ]  # fmt: skip
+"""Why a touch was held or dropped: what our writers say."""
+
+ReasonText = Annotated[str, Field(json_schema_extra={OPEN_LIST: list(get_args(SuppressReason))})]
+"""The same for readers: text, so that a reason that a newer writer adds is read, kept and counted."""
 
 
 class TouchRef(EventData):
@@ -35,7 +40,7 @@ class TouchDue(TouchRef):
     due_at: Instant
     expires_at: Instant
     lead_seq: int = Field(ge=0, description="the newest its decider has read")
-    base_at: Instant | None = Field(default=None, description="the call's end, for the first text's latency")
+    base_at: Instant | None = Field(default=None, description="the end of the call that began the sequence")
     first_of_sequence: bool = False
 
 
@@ -78,10 +83,10 @@ class TouchFailed(TouchResult):
 
 
 class TouchSuppressed(TouchResult):
-    """A gate said no; with `until` the sequencer tries again then."""
+    """A gate said no: with `until` the sequencer tries again then; without it the no is final, whatever the reason."""
 
     TYPE: ClassVar[str] = "touch.suppressed"
-    reason: SuppressReason
+    reason: ReasonText
     until: Instant | None = None
 
 

@@ -1,6 +1,7 @@
-"""Published schemas only gain optional properties, and every golden payload still decodes."""
+"""Published schemas only gain optional properties and values in open lists; every golden payload still decodes."""
 
 import copy
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import jsonschema
@@ -9,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import published
-from schemas.base import LocalTime
+from schemas.base import OPEN_LIST, LocalTime
 from schemas.envelope import EVENTS, Event, UndecodableEvent, decode, encode
 from schemas.topics import BY_NAME, PARTITIONS, dead_letter_topic
+from schemas.touches import TouchSuppressed
 
 AT = datetime(2026, 6, 1, 14, 3, 22, tzinfo=UTC)
 TYPES = sorted(EVENTS)
@@ -38,23 +40,117 @@ def test_reader_ignores_a_field_it_does_not_know(event_type: str) -> None:
     EVENTS[event_type].model_validate(payload)
 
 
+Change = Callable[[published.Schema], object]
+
+
+def reason_of(schema: published.Schema) -> published.Schema:
+    """Return the open list of `touch.suppressed`."""
+    found: published.Schema = schema["properties"]["reason"]
+    return found
+
+
+def closed(field: published.Schema) -> None:
+    """Make an open list the closed one that it was before."""
+    field["enum"] = field.pop(OPEN_LIST)
+
+
 @pytest.mark.parametrize(
-    ("change", "broken"),
+    "change",
     [
-        (lambda s: s["properties"].pop("call_id"), True),
-        (lambda s: s["required"].append("caller"), True),
-        (lambda s: s["required"].remove("call_id"), True),
-        (lambda s: s["properties"]["status"]["enum"].append("lost"), True),
-        (lambda s: s["properties"]["duration_s"]["anyOf"][0].update(minimum=1), True),
-        (lambda s: s["properties"].update(new={"type": "string"}), False),
-        (lambda s: s["properties"]["call_id"].update(description="other words"), False),
+        lambda s: s["properties"].pop("call_id"),
+        lambda s: s["required"].append("caller"),
+        lambda s: s["required"].remove("call_id"),
+        lambda s: s["properties"]["status"]["enum"].append("lost"),
+        lambda s: s["properties"]["status"]["enum"].remove("busy"),
+        lambda s: s["properties"]["status"].pop("enum"),
+        lambda s: s["properties"]["duration_s"]["anyOf"][0].update(minimum=1),
     ],
 )
-def test_checker_tells_breaking_changes_from_additions(change, broken: bool) -> None:  # type: ignore[no-untyped-def]
+def test_change_that_some_reader_or_writer_does_not_survive_is_told(change: Change) -> None:
     old = published.read("call.ended")
     new = copy.deepcopy(old)
     change(new)
-    assert bool(published.incompatibilities(old, new)) is broken
+    assert published.incompatibilities(old, new) != []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s["properties"].update(new={"type": "string"}),
+        lambda s: s["properties"]["call_id"].update(description="other words"),
+    ],
+)
+def test_added_optional_property_and_other_words_pass(change: Change) -> None:
+    old = published.read("call.ended")
+    new = copy.deepcopy(old)
+    change(new)
+    assert published.incompatibilities(old, new) == []
+
+
+def test_value_added_to_an_open_list_passes() -> None:
+    old = published.read("touch.suppressed")
+    new = copy.deepcopy(old)
+    reason_of(new)[OPEN_LIST].append("a_new_reason")
+    assert published.incompatibilities(old, new) == []
+
+
+def test_closed_list_of_reasons_that_becomes_an_open_one_passes_with_an_added_value_or_without() -> None:
+    new = published.read("touch.suppressed")
+    old = copy.deepcopy(new)
+    closed(reason_of(old))
+    assert published.incompatibilities(old, new) == []
+    reason_of(new)[OPEN_LIST].append("a_new_reason")
+    assert published.incompatibilities(old, new) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: closed(reason_of(s)),
+        lambda s: reason_of(s).pop(OPEN_LIST),
+        lambda s: reason_of(s)[OPEN_LIST].remove("opted_out"),
+        lambda s: reason_of(s).update(type="integer"),
+        lambda s: reason_of(s).update(maxLength=5),
+        lambda s: reason_of(s).update(enum=["opted_out"]),
+    ],
+)
+def test_any_other_change_of_an_open_list_is_told(change: Change) -> None:
+    old = published.read("touch.suppressed")
+    new = copy.deepcopy(old)
+    change(new)
+    assert published.incompatibilities(old, new) != []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: reason_of(s)[OPEN_LIST].remove("opted_out"),
+        lambda s: reason_of(s).update(maxLength=5),
+        lambda s: reason_of(s).pop(OPEN_LIST),
+    ],
+)
+def test_closed_list_that_opens_and_changes_otherwise_too_is_told(change: Change) -> None:
+    new = published.read("touch.suppressed")
+    old = copy.deepcopy(new)
+    closed(reason_of(old))
+    change(new)
+    assert published.incompatibilities(old, new) != []
+
+
+def test_closed_list_that_is_neither_of_reasons_nor_of_states_stays_closed() -> None:
+    old = published.read("touch.due")
+    new = copy.deepcopy(old)
+    lane = new["properties"]["lane"]
+    lane[OPEN_LIST] = lane.pop("enum")
+    assert published.incompatibilities(old, new) != []
+
+
+def test_reason_that_a_newer_writer_added_is_read_as_it_was_written() -> None:
+    payload = {**published.read("touch.suppressed", "golden"), "reason": "a_new_reason"}
+    jsonschema.Draft202012Validator(published.read("touch.suppressed")).validate(payload)
+    found = EVENTS["touch.suppressed"].model_validate(payload)
+    assert isinstance(found, TouchSuppressed)
+    assert found.reason == "a_new_reason"
 
 
 @given(
