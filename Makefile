@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-containers check fmt bench chaos up down venv schemas
+.PHONY: help demo test test-containers check facts fmt bench chaos up down venv schemas
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,38 +16,41 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-venv: $(STAMP) ## Build the virtual environment from the lock file
+venv: $(STAMP) ## Build the virtual environment from requirements.lock
 
-demo: $(STAMP) ## Replay a real day of calls through all four services (ARGS=--once ends by itself)
+demo: $(STAMP) ## Replay a generated day of calls through all four services (ARGS=--once ends by itself)
 	@$(BIN)/ringback demo $(ARGS)
 
-check: $(STAMP) ## Lint, types and unit tests; changes nothing
+check: $(STAMP) ## Run the linter, the type checker and the unit tests; changes no file
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/pytest tests/unit -q
 
-test: $(STAMP) ## Every test, on real Kafka and MongoDB (ARGS="-k ..." for some)
+test: $(STAMP) ## Run every test, on real Kafka and MongoDB (ARGS="-k ..." runs some)
 	@$(BIN)/pytest $(ARGS)
 
-test-containers: $(STAMP) ## The integration tests on containers (testcontainers)
+test-containers: $(STAMP) ## Run the integration tests on containers (testcontainers)
 	@$(BIN)/pytest tests/integration --provider containers $(ARGS)
 
-fmt: $(STAMP) ## Format and mend what can be mended
+facts: $(STAMP) ## Print each finished fact of docs/facts.md with its tests and their results (ARGS=--all runs every level)
+	@$(BIN)/python -m tests.facts $(ARGS)
+
+fmt: $(STAMP) ## Format the code and apply the linter's fixes
 	@$(BIN)/ruff check --fix -q . || true
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) ## Measure latency end to end and the sequencer's rate; prints a table, writes bench.json
+bench: $(STAMP) ## Measure end-to-end latency and the sequencer's rate; prints tables, writes bench.json
 	@$(BIN)/ringback bench $(ARGS)
 
-chaos: $(STAMP) ## The long form of the tests that kill, pause and restart things
+chaos: $(STAMP) ## Run the tests that kill, pause and restart processes, in their long form
 	@RINGBACK_CHAOS_ROUNDS=$${RINGBACK_CHAOS_ROUNDS:-60} $(BIN)/pytest tests/chaos $(ARGS)
 
-up: $(STAMP) ## Start Kafka and MongoDB here and leave them running
+up: $(STAMP) ## Start Kafka and MongoDB on this machine and leave them running
 	@$(BIN)/python -m deploy.local up
 
-down: ## Stop what `make up` started
+down: ## Stop what make up started
 	@$(BIN)/python -m deploy.local down
 
-schemas: $(STAMP) ## Write the published JSON Schemas and golden payloads of new event types
+schemas: $(STAMP) ## Write the JSON Schemas and sample payloads of new event types, and compatible additions
 	@$(BIN)/python -m schemas.publish
