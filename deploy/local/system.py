@@ -134,14 +134,19 @@ class System:
         Raises:
             SystemFailure: one did not get ready.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         wanted = names or tuple(MODULES)
         async with asyncio.TaskGroup() as group:
             for name in wanted:
-                group.create_task(self._start(name))
+                group.create_task(self.launch(name))
         await self.ready(*wanted)
 
-    async def _start(self, name: str) -> None:
+    async def launch(self, name: str) -> None:
+        """Start one process and wait until it says its ports; it may not be ready yet.
+
+        Raises:
+            SystemFailure: it ended, or said nothing.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / f"{name}.log"
         args = ["--port", str(self._ports["sandbox"]), *self.sandbox_args] if name == "sandbox" else []
         with log.open("ab") as out:

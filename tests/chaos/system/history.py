@@ -1,0 +1,96 @@
+"""What went into the system and what came out of it, as values that the checker compares."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPlaced:
+    """One call as the phone company played it.
+
+    Attributes:
+        sid: the provider's id.
+        caller: E.164; None when the caller withheld it.
+        answered: an officer pressed the key, and that webhook was acknowledged.
+        acknowledged: names of the webhooks that were answered with 2xx, such as `started`, `ended`.
+    """
+
+    sid: str
+    caller: str | None
+    answered: bool = False
+    acknowledged: frozenset[str] = frozenset()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the system has to account for it: its start and its end were acknowledged."""
+        return {"started", "ended"} <= self.acknowledged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextReceived:
+    """One text of a borrower whose webhook was acknowledged."""
+
+    sid: str
+    caller: str
+    kind: Literal["stop", "start", "reply"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """One record in Kafka: when the log took it (seconds since the epoch), and whose it is."""
+
+    event_id: str
+    type: str
+    caller: str
+    call_id: str = ""
+    body: str = ""
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """One request to send a text, as the sandbox got it; `touch_id` and `sid` only where it was accepted."""
+
+    to: str
+    at_s: float
+    virtual_at: datetime | None = None
+    touch_id: str | None = None
+    sid: str | None = None
+    error_code: int | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a text exists because of it."""
+        return self.sid is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Everything the checker reads.
+
+    Attributes:
+        calls: as placed.
+        texts: as received from borrowers.
+        posted: in the order of their arrival at the sandbox.
+        appended: `call-events` and `replies`, in the order of each partition.
+        lead_documents: the collection `leads`; likewise the others.
+        rows: the sequencer's rows by key, as a fresh worker reads them from the changelog.
+        dead_letters: how many records each dead-letter topic holds.
+    """
+
+    calls: Sequence[CallPlaced] = ()
+    texts: Sequence[TextReceived] = ()
+    posted: Sequence[Posted] = ()
+    appended: Sequence[Appended] = ()
+    lead_documents: Sequence[Document] = ()
+    call_documents: Sequence[Document] = ()
+    message_documents: Sequence[Document] = ()
+    delivery_documents: Sequence[Document] = ()
+    task_log: Sequence[Document] = ()
+    pending_timers: Sequence[Document] = ()
+    rows: Mapping[str, Document] = field(default_factory=dict)
+    dead_letters: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,251 @@
+"""Kafka, mongod, the sandbox and every service, some of them twice: started, broken, supervised, stopped."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+import aiohttp
+
+from deploy.local.kafka import LocalKafka
+from deploy.local.mongo import LocalMongo
+from deploy.local.system import SERVICES, System, SystemFailure, fresh_name
+from schemas.topics import topics_of
+from services.runtime.clock import FileClock, monotonic_s, write_clock
+from services.runtime.topics_admin import create_topics
+from tests.chaos.system.proxy import Proxy
+from tests.chaos.system.schedule import Fault, Kind
+
+RESTART_AFTER_S: Final = 0.5
+DOUBT_WAIT_S: Final = "5"
+"""A text in doubt is looked up this soon after its deadline (60 s outside tests)."""
+TERM_LIMIT_S: Final = 40.0
+
+T = TypeVar("T")
+
+
+@dataclass
+class Stage:
+    """Everything that a run needs, and the hands that break it.
+
+    Args:
+        folder: for data and logs.
+        instances: of each service.
+        clock_start: where the virtual clock starts; it runs at the real rate.
+    """
+
+    folder: Path
+    instances: int
+    clock_start: datetime
+    say: Callable[[str], None] = print
+    systems: list[System] = field(default_factory=list)
+    exits: dict[str, list[int]] = field(default_factory=dict)
+    breaches: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # The kernel kills a server when the *thread* that started it ends: this one lives as long as the stage.
+        self._servers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="servers")
+        self._kafka, self._mongo = LocalKafka(self.folder / "kafka"), LocalMongo(self.folder / "mongo")
+        self.clock_path = self.folder / "clock.json"
+        self._supervisors: list[asyncio.Task[None]] = []
+        self._down_for: dict[tuple[int, str], float] = {}
+        self._stack = contextlib.AsyncExitStack()
+        self._ending = False
+
+    @property
+    def kafka(self) -> str:
+        """Bootstrap servers."""
+        return self._kafka.bootstrap_servers
+
+    @property
+    def mongodb(self) -> str:
+        """The URL of mongod itself, without a proxy."""
+        return self._mongo.url
+
+    @property
+    def first(self) -> System:
+        """The system whose sandbox and ingest everybody uses."""
+        return self.systems[0]
+
+    async def __aenter__(self) -> Self:
+        shutil.rmtree(self.folder, ignore_errors=True)  # a server's data know the port of the run that made them
+        self.folder.mkdir(parents=True)
+        try:
+            await self._start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def _start(self) -> None:
+        await self._in_thread(self._kafka.start)
+        await self._in_thread(self._mongo.start)
+        prefix = f"{fresh_name()}-"
+        await create_topics(self.kafka, 1, topics_of(prefix))
+        write_clock(self.clock_path, self.clock_start, 1.0)
+        self.mongo_proxy = await self._stack.enter_async_context(Proxy(self._mongo.port))
+        mongodb = f"mongodb://127.0.0.1:{self.mongo_proxy.port}/?directConnection=true"
+        database = fresh_name()
+        for n in range(self.instances):
+            env = {"RINGBACK_INSTANCE": f"chaos-{n}", "RINGBACK_DOUBT_WAIT_S": DOUBT_WAIT_S}
+            system = System(self.kafka, mongodb, self.folder / f"instance-{n}", database=database, group_prefix=prefix,
+                            clock=str(self.clock_path), env=env)  # fmt: skip
+            self.systems.append(system)
+        sandbox_port = int(self.first.sandbox_url.rpartition(":")[2])
+        self.provider_proxy = await self._stack.enter_async_context(Proxy(sandbox_port))
+        for system in self.systems:
+            system.env["RINGBACK_TWILIO_BASE_URL"] = f"http://127.0.0.1:{self.provider_proxy.port}"
+            system.env["RINGBACK_PUBLIC_BASE_URL"] = self.first.ingest_url
+        await self.first.launch("sandbox")
+        for n in range(len(self.systems)):
+            for name in SERVICES:
+                self._supervisors.append(asyncio.create_task(self._supervise(n, name), name=f"{name}/{n}"))
+        await self.ready()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._ending = True
+        for task in self._supervisors:
+            task.cancel()
+        await asyncio.gather(*self._supervisors, return_exceptions=True)
+        for system in reversed(self.systems):
+            for name in list(system.running):
+                system.resume(name)
+            await system.stop()
+        await self._stack.aclose()
+        await self._in_thread(self._mongo.stop)
+        await self._in_thread(self._kafka.stop)
+        self._servers.shutdown()
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._servers, work)
+
+    async def _supervise(self, n: int, name: str) -> None:
+        """Keep one process running, as Kubernetes would: start it again whenever it ends."""
+        system = self.systems[n]
+        while not self._ending:
+            try:
+                await system.launch(name)
+            except SystemFailure as failure:
+                self.exits.setdefault(f"{name}/{n}", []).append(-1)
+                self.say(str(failure).splitlines()[0])
+            else:
+                code = await system.running[name].process.wait()
+                self.exits.setdefault(f"{name}/{n}", []).append(code)
+            await asyncio.sleep(self._down_for.pop((n, name), RESTART_AFTER_S))
+
+    async def ready(self, limit_s: float = 90.0) -> None:
+        """Wait until every process of every instance is ready at once.
+
+        Raises:
+            SystemFailure: one is not, in time.
+        """
+        until = monotonic_s() + limit_s
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
+            while True:
+                waiting = [line for system in self.systems for line in await _unready(system, http)]
+                if not waiting:
+                    return
+                if monotonic_s() > until:
+                    raise SystemFailure(f"not ready after {limit_s:.0f} s: {'; '.join(waiting)}")
+                await asyncio.sleep(0.2)
+
+    async def idle(self, limit_s: float = 180.0) -> None:
+        """Wait until nothing is under way in any process, twice running.
+
+        Raises:
+            SystemFailure: something is, all that time.
+        """
+        until, quiet = monotonic_s() + limit_s, 0
+        busy: list[str] = []
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
+            while quiet < 2:
+                try:
+                    busy = [line for system in self.systems for line in await system.busy_with(http)]
+                except (aiohttp.ClientError, TimeoutError) as error:
+                    busy = [repr(error)]
+                quiet = 0 if busy else quiet + 1
+                if monotonic_s() > until:
+                    raise SystemFailure(f"not idle after {limit_s:.0f} s: {'; '.join(busy)}")
+                await asyncio.sleep(0.1)
+
+    def move(self, seconds: float) -> None:
+        """Move the virtual clock on."""
+        now = FileClock(self.clock_path).now()
+        write_clock(self.clock_path, now + timedelta(seconds=seconds), 1.0)
+
+    # --- breaking ----------------------------------------------------------------------------------------------------
+
+    async def break_with(self, fault: Fault) -> None:
+        """Do what a fault says, and put it right after its time."""
+        self.say(str(fault))
+        if fault.target == "Kafka":
+            await self._break_server(self._kafka, fault)
+        elif fault.target == "mongod" and fault.kind in (Kind.KILL, Kind.PAUSE):
+            await self._break_server(self._mongo, fault)
+        elif fault.target in ("mongod", "provider"):
+            await self._break_proxy(self.mongo_proxy if fault.target == "mongod" else self.provider_proxy, fault)
+        else:
+            await self._break_service(fault)
+
+    async def _break_server(self, server: LocalKafka | LocalMongo, fault: Fault) -> None:
+        if fault.kind is Kind.KILL:
+            await self._in_thread(server.kill)
+            await asyncio.sleep(fault.for_s)
+            await self._in_thread(server.start)
+            return
+        pid = server.pid
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(fault.for_s)
+        os.kill(pid, signal.SIGCONT)
+
+    async def _break_proxy(self, proxy: Proxy, fault: Fault) -> None:
+        proxy.refusing = fault.kind is Kind.REFUSE
+        proxy.cut()
+        await asyncio.sleep(fault.for_s)
+        proxy.refusing = False
+
+    async def _break_service(self, fault: Fault) -> None:
+        system, key = self.systems[fault.instance], (fault.instance, fault.target)
+        running = system.running.get(fault.target)
+        if running is None or running.process.returncode is not None:
+            return  # down already, from an earlier fault
+        if fault.kind in (Kind.PAUSE, Kind.LONG_PAUSE):
+            system.pause(fault.target)
+            await asyncio.sleep(fault.for_s)
+            with contextlib.suppress(KeyError):
+                system.resume(fault.target)
+            return
+        self._down_for[key] = fault.for_s
+        if fault.kind is Kind.KILL:
+            running.process.kill()
+            return
+        running.process.terminate()
+        try:
+            async with asyncio.timeout(TERM_LIMIT_S):
+                await running.process.wait()
+        except TimeoutError:
+            self.breaches.append(f"{fault.target}/{fault.instance} did not stop within {TERM_LIMIT_S:.0f} s of SIGTERM")
+            running.process.kill()
+
+
+async def _unready(system: System, http: aiohttp.ClientSession) -> list[str]:
+    found = []
+    for name in SERVICES:
+        running = system.running.get(name)
+        if running is None or not running.ports:
+            found.append(f"{name} is down")
+            continue
+        try:
+            async with http.get(f"{running.ops}/readyz") as answer:
+                if answer.status != 200:
+                    found.append(f"{name}: {await answer.text()}")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            found.append(f"{name}: {error!r}")
+    return found
