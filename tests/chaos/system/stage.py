@@ -57,6 +57,7 @@ class Stage:
         self._supervisors: list[asyncio.Task[None]] = []
         self._down_for: dict[tuple[int, str], float] = {}
         self._stack = contextlib.AsyncExitStack()
+        self._broken: set[tuple[str, int]] = set()
         self._ending = False
 
     @property
@@ -183,8 +184,18 @@ class Stage:
     # --- breaking ----------------------------------------------------------------------------------------------------
 
     async def break_with(self, fault: Fault) -> None:
-        """Do what a fault says, and put it right after its time."""
+        """Do what a fault says, and put it right after its time; what is broken already is left alone."""
+        key = (fault.target, fault.instance)
+        if key in self._broken:
+            return
+        self._broken.add(key)
         self.say(str(fault))
+        try:
+            await self._do(fault)
+        finally:
+            self._broken.discard(key)
+
+    async def _do(self, fault: Fault) -> None:
         if fault.target == "Kafka":
             await self._break_server(self._kafka, fault)
         elif fault.target == "mongod" and fault.kind in (Kind.KILL, Kind.PAUSE):
