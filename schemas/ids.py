@@ -1,4 +1,4 @@
-"""Every id is derived, never random: a retry, a replay and the reconciler all make the same one (DESIGN 2)."""
+"""Every id is derived, never random: a retry, a replay and the reconciler all make the same one (design 2)."""
 
 from datetime import date
 from hashlib import sha1
@@ -38,11 +38,6 @@ def sequence_id(lead: str, cadence: str, local_day: date) -> str:
 def touch_id(sequence: str, step: str, attempt: int) -> str:
     """Return the id of one attempt at a step."""
     return _id("touch", sequence, f"{step}:{attempt}")
-
-
-def loose_touch_id(lead: str, cause: str, n: int) -> str:
-    """Return the id of the nth touch outside a cadence; `cause` is an event id or an Idempotency-Key."""
-    return _id("touch", lead, f"{cause}:{n}")
 
 
 def timer_id(sequence: str, step: str, attempt: int) -> str:

@@ -6,7 +6,7 @@ from schemas.calls import CallFact
 from schemas.inbound import ReplyReceived
 from schemas.touches import TouchResult
 from services.leads.adapters.mongo import Mongo
-from services.leads.assignment import Assigning
+from services.leads.assignment import Assigner
 from services.leads.connections import Connections
 from services.leads.loops import Settler, Sweeper, busy_with
 from services.leads.settings import LeadsSettings
@@ -32,7 +32,7 @@ async def lead(settings: LeadsSettings) -> int:
     )
     settler = Settler(store, shell, clock, health, partial(loop.caught_up, CallFact.TOPIC))
     health.idle_checks.append(partial(busy_with, store))
-    connections = Connections(store, Assigning(store, directory), producer, key)
+    connections = Connections(store, Assigner(store, directory), producer, key)
     parts: list[service.Part] = [connections, loop, settler, Sweeper(store, shell, clock, health)]
     return await service.run("leads", settings, health, parts)
 

@@ -22,7 +22,7 @@ TRIES = 50
 """One branch's officers are few and its busiest hour has many calls: misses are normal, and each is one round trip."""
 
 
-class Assigning:
+class Assigner:
     """The directory and the officers' documents, asked together."""
 
     def __init__(self, store: Store, directory: Directory) -> None:
@@ -33,8 +33,12 @@ class Assigning:
         self._known: dict[str, OfficerState] = {}
         self._officers = {branch.id: directory.officers_of(branch.id) for branch in directory.branches}
 
-    def place(self, call: Call, branch_id: str) -> Place:
-        """Return what a branch's calendar says at the end of a call; an unknown branch is read as the first one."""
+    def place(self, call: Call, caller: str, branch_id: str) -> Place:
+        """Return what a branch's calendar says at the end of a call; an unknown branch is read as the first one.
+
+        Where the branch was closed and the lender texts nobody after hours in the caller's state, nobody is waiting for
+        an answer tonight: the task is due with the next business morning's first callbacks.
+        """
         branch = self._branch(call, branch_id)
         day = self._directory.local_day(branch, call.over_at)
         try:
@@ -42,7 +46,16 @@ class Assigning:
         except NeverOpenError:
             # A branch that has closed for good still gets calls; losing them over its calendar would be worse.
             morning = LocalTime(on=day + timedelta(days=1), at=CALLBACK_AT, zone=branch.time_zone)
-        return Place(branch.id, day, morning)
+        nobody_answers = not (
+            self._directory.policies.for_caller(caller).after_hours_text
+            or self._directory.is_open(branch, call.over_at)
+        )
+        return Place(
+            branch_id=branch.id,
+            local_day=day,
+            callback_morning=morning,
+            task_due_at=morning.utc() if nobody_answers else None,
+        )
 
     def _branch(self, call: Call, branch_id: str) -> Branch:
         branch = self._branches.get(branch_id)

@@ -1,7 +1,7 @@
 """The connections of leads as one part of the service: first up, last down."""
 
 from services.leads.adapters.mongo import Mongo
-from services.leads.assignment import Assigning
+from services.leads.assignment import Assigner
 from services.leads.errors import KeyDiffers
 from services.policy.suppression import key_check
 from services.runtime.producer import KafkaProducer
@@ -11,7 +11,7 @@ from services.runtime.service import Resource
 class Connections(Resource):
     """MongoDB with its indexes, its officers and the right number key; and the producer."""
 
-    def __init__(self, store: Mongo, assigning: Assigning, producer: KafkaProducer, number_key: str) -> None:
+    def __init__(self, store: Mongo, assigning: Assigner, producer: KafkaProducer, number_key: str) -> None:
         self._store, self._assigning, self._producer, self._number_key = store, assigning, producer, number_key
 
     async def start(self) -> None:

@@ -13,7 +13,7 @@ import structlog
 
 from services.leads import metrics
 from services.leads.adapters.store import Store
-from services.leads.shell import LEASE_S, Shell
+from services.leads.shell import DECISION_LEASE_S, Shell
 from services.runtime.clock import Clock
 from services.runtime.errors import RingbackError
 from services.runtime.health import Health
@@ -84,7 +84,7 @@ class Settler(Rounds):
         now = self._clock.real_now()
         if not await self._store.call_due(now) or not await self._caught_up():
             return
-        while call := await self._store.claim_call(now, self._clock.real_now() + timedelta(seconds=LEASE_S)):
+        while call := await self._store.claim_call(now, self._clock.real_now() + timedelta(seconds=DECISION_LEASE_S)):
             await self._shell.settle(call)
 
 

@@ -1,14 +1,16 @@
 """decode -> load -> decide -> save -> emit: the only caller of both the domain and the adapters.
 
 Every change of a lead goes through `_change` (or `_recover`, which may have to make the lead): read, decide, write on
-condition, and on a miss the same again, for another event of the caller was quicker. Side documents come first, under
-ids that make their repetition harmless; the lead, which says whether an event was applied, comes last; then its outbox.
+condition. When another event of the caller has written first, start over: read and decide again. Side documents come
+first, under ids that make their repetition harmless. The lead, which says whether an event was applied, comes last, and
+then its outbox.
 """
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import TypeGuard
 
 import structlog
 
@@ -19,11 +21,12 @@ from schemas.inbound import ReplyReceived
 from schemas.touches import TouchDelivered, TouchResult
 from services.leads import metrics
 from services.leads.adapters.store import Store
-from services.leads.assignment import Assigning
+from services.leads.assignment import Assigner
 from services.leads.domain import calls, messages, recovery
 from services.leads.domain.intents import intents_of
-from services.leads.domain.model import OUTBOX_LIMIT, SEEN_LIMIT, Call, Cause, Change, Lead
-from services.leads.domain.replies import Reply, apply_reply, in_context
+from services.leads.domain.messages import Reply
+from services.leads.domain.model import OUTBOX_LIMIT, SEEN_LIMIT, Call, Cause, Lead, LeadChange
+from services.leads.domain.replies import apply_reply, in_context
 from services.leads.domain.touches import apply_result, is_opt_out
 from services.leads.errors import TooMuchContention
 from services.leads.recent import Recent
@@ -36,13 +39,13 @@ from services.runtime.producer import Producer
 
 log = structlog.get_logger(__name__)
 
-LEASE_S = 10.0
+DECISION_LEASE_S = 10.0
 """How long whoever decided a call has to do all it causes, before the settler of any instance does it again."""
 TRIES = 20
 RECENT_CALLS = 5_000
 RECENT_LEADS = 2_000
-TEXTS_KEPT = SEEN_LIMIT - 10
-"""How many of a caller's earlier texts a new lead has seen; room is left for what comes with it."""
+EARLIER_TEXTS_LIMIT = SEEN_LIMIT - 10
+"""How many of a caller's earlier texts a new lead has in `seen`; room is left for what comes with it."""
 
 
 class Shell:
@@ -50,15 +53,15 @@ class Shell:
 
     def __init__(self, store: Store, producer: Producer, directory: Directory, clock: Clock, number_key: str) -> None:
         self._store, self._producer, self._clock, self._number_key = store, producer, clock, number_key
-        self._assigning = Assigning(store, directory)
+        self._assigner = Assigner(store, directory)
         self._calls: Recent[Call] = Recent(RECENT_CALLS)
         self._leads: Recent[Lead] = Recent(RECENT_LEADS)
 
     async def handle(self, event: Event[EventData]) -> Handled:
         """Apply one event; the offset may be committed once this returns."""
+        if _is_call_fact(event):
+            return await self._on_fact(event)
         match event.data:
-            case CallFact() as fact:
-                return await self._on_fact(event, fact)
             case ReplyReceived() as reply:
                 return await self._on_reply(event, reply)
             case TouchResult() as result:
@@ -67,17 +70,17 @@ class Shell:
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
-    async def _on_fact(self, event: Event[EventData], fact: CallFact) -> Handled:
-        key = calls.new_call(fact, event.lender_id).key
+    async def _on_fact(self, event: Event[CallFact]) -> Handled:
+        key = calls.new_call(event).key
         async for _ in self._tries("calls"):
             before = self._calls.get(key)
-            if before is None and not isinstance(fact, CallStarted | CallCompleted):
+            if before is None and not isinstance(event.data, CallStarted | CallCompleted):
                 before = await self._store.find_call(key)  # the others are rarely a call's first fact
+            base = before or calls.new_call(event)
             now, real_now = self._clock.now(), self._clock.real_now()
-            base = before or calls.new_call(fact, event.lender_id)
-            after = calls.read(base, event, now, real_now, LEASE_S)
+            after = calls.read(base, event, now=now, real_now=real_now, lease_s=DECISION_LEASE_S)
             if after is None:
-                await self._consequences(base, base, event, fact)
+                await self._consequences(base, base, event)
                 return ignored("duplicate")
             if before is None:
                 stored = after if await self._store.insert_call(after) else None
@@ -85,14 +88,15 @@ class Shell:
                 stored = await self._store.save_call(before, after)
             if stored is not None:
                 self._calls.remember(key, stored)
-                await self._consequences(base, stored, event, fact)
+                await self._consequences(base, stored, event)
                 return APPLIED
             found = await self._store.find_call(key)
             if found is not None:
                 self._calls.remember(key, found)
         raise TooMuchContention(f"call {key}")
 
-    async def _consequences(self, before: Call, call: Call, event: Event[EventData], fact: CallFact) -> None:
+    async def _consequences(self, before: Call, call: Call, event: Event[CallFact]) -> None:
+        fact = event.data
         if call.outcome is None:
             # At once and not at the call's end: while they talk, no text may go (and a leg may come without a caller).
             if calls.answered(call) and (isinstance(fact, CallLegAnswered) or before.caller is None):
@@ -134,7 +138,7 @@ class Shell:
         if call.outcome == "answered":
             await self._contact(call)
         elif call.caller is not None:
-            await self._recover(call, first_try=first_try)
+            await self._recover(call, call.caller, first_try=first_try)
         # A call whose caller no fact has named yet waits, without a timer, for one that does.
         await self._store.finish_call(call.key, applied=call.outcome == "answered" or not nameless)
 
@@ -150,60 +154,55 @@ class Shell:
 
     # --- leads -------------------------------------------------------------------------------------------------------
 
-    async def _recover(self, call: Call, *, first_try: bool) -> None:
+    async def _recover(self, call: Call, caller: str, *, first_try: bool) -> None:
         """Make a missed call's lead, or raise the one that is there, and emit what it has to tell."""
-        assert call.caller is not None  # noqa: S101
-        lender_id, caller = call.lender_id, call.caller
+        lender_id = call.lender_id
         async for attempt in self._tries("leads"):
-            found, opted_out, texts = await asyncio.gather(
+            found, opted_out, earlier = await asyncio.gather(
                 self._lead(lender_id, caller),
                 self._store.is_suppressed(self._suppression(lender_id, caller)),
-                self._store.messages_in(lender_id, caller, TEXTS_KEPT),
+                self._store.replies_of(lender_id, caller, EARLIER_TEXTS_LIMIT),
             )
             if found is not None:
                 self._leads.remember(_whose(lender_id, caller), found)
-                await self._call_again(call)
+                await self._call_again(call, caller)
                 return
-            place, now = self._assigning.place(call, call.branch_id), self._clock.now()
-            owner_id = await self._assigning.take(place, call.decision_id, now, first_try=first_try and attempt == 0)
-            earlier = [
-                recovery.EarlierText(text["_id"], text["at"], text["keyword"] == Keyword.NONE.value) for text in texts
-            ]
-            lead = recovery.open_lead(call, place, owner_id, now, opted_out=opted_out, earlier=earlier)
+            place, now = self._assigner.place(call, caller, call.branch_id), self._clock.now()
+            owner_id = await self._assigner.take(place, call.decision_id, now, first_try=first_try and attempt == 0)
+            lead = recovery.open_lead(
+                call, caller, place=place, owner_id=owner_id, now=now, opted_out=opted_out, earlier=earlier
+            )
             if await self._store.insert_lead(lead, self._clock.real_now()):
                 metrics.LEADS_OPENED.inc()
                 log.info("lead_opened", call_id=call.call_id, lead_id=lead.lead_id)
                 await self.emit(lead)
-                await self._earlier_texts(lead)
+                await self._apply_texts_of_meanwhile(lead)
                 return
         raise TooMuchContention(f"lead of call {call.key}")
 
-    async def _call_again(self, call: Call) -> None:
-        assert call.caller is not None  # noqa: S101
+    async def _call_again(self, call: Call, caller: str) -> None:
         new_owner: str | None = None
-        lead = await self._lead(call.lender_id, call.caller)
+        lead = await self._lead(call.lender_id, caller)
         if lead is not None and lead.owner_id is None and call.decision_id not in lead.seen:
-            place = self._assigning.place(call, lead.branch_id)
-            new_owner = await self._assigning.take(place, call.decision_id, self._clock.now())
+            place = self._assigner.place(call, caller, lead.branch_id)
+            new_owner = await self._assigner.take(place, call.decision_id, self._clock.now())
 
-        def change(lead: Lead) -> Change:
-            place = self._assigning.place(call, lead.branch_id)
+        def change(lead: Lead) -> LeadChange:
+            place = self._assigner.place(call, caller, lead.branch_id)
             return recovery.call_again(lead, call, place, new_owner, self._clock.now())
 
-        found = await self._change(call.lender_id, call.caller, change)
+        found = await self._change(call.lender_id, caller, change)
         if found is not None and not found.ignored:
             metrics.CALLED_AGAIN.inc()
             log.info("lead_called_again", call_id=call.call_id, lead_id=found.lead.lead_id)
 
-    async def _earlier_texts(self, lead: Lead) -> None:
+    async def _apply_texts_of_meanwhile(self, lead: Lead) -> None:
         """Apply texts that came while the lead was made: each side writes before it reads, so one sees the other."""
-        for text in await self._store.messages_in(lead.lender_id, lead.caller, TEXTS_KEPT):
-            if text["_id"] not in lead.seen:
-                said = Reply(text["message_id"], Keyword(text["keyword"]), tuple(text["intents"]), text["at"])
-                cause = Cause(text["_id"], text["ringback_received"], text["traceparent"])
-                await self._apply_reply(lead.lender_id, lead.caller, said, cause)
+        for reply in await self._store.replies_of(lead.lender_id, lead.caller, EARLIER_TEXTS_LIMIT):
+            if reply.event_id not in lead.seen:
+                await self._apply_reply(reply)
 
-    async def _change(self, lender_id: str, caller: str, change: Callable[[Lead], Change]) -> Change | None:
+    async def _change(self, lender_id: str, caller: str, change: Callable[[Lead], LeadChange]) -> LeadChange | None:
         """Change a caller's lead and emit what it has to tell; None when there is none.
 
         Args:
@@ -244,13 +243,13 @@ class Shell:
 
     # --- texts -------------------------------------------------------------------------------------------------------
 
-    async def _on_reply(self, event: Event[EventData], reply: ReplyReceived) -> Handled:
-        lender_id, caller = event.lender_id, reply.caller
+    async def _on_reply(self, event: Event[EventData], received: ReplyReceived) -> Handled:
+        lender_id, caller = event.lender_id, received.caller
         lead = await self._lead(lender_id, caller)
         if lead is not None and event.id in lead.seen:
             await self.emit(lead)
             return ignored("duplicate")
-        keyword, number = read_keyword(reply.body, reply.opt_out_type), self._suppression(lender_id, caller)
+        keyword, number = read_keyword(received.body, received.opt_out_type), self._suppression(lender_id, caller)
         if keyword is Keyword.YES:
             keyword = in_context(keyword, opted_out=await self._store.is_suppressed(number))
         if lead is None and await self._was_obeyed(event, caller, keyword):
@@ -259,26 +258,28 @@ class Shell:
             await self._store.suppress(number, lender_id, event.time, "keyword", event.id)
         elif keyword is Keyword.START:
             await self._store.unsuppress(number, lender_id, event.time, event.id)
-        intents = intents_of(reply.body) if keyword is Keyword.NONE else ()
-        if await self._store.put_message(messages.of_reply(event, reply, keyword, intents)):
+        intents = intents_of(received.body) if keyword is Keyword.NONE else ()
+        reply = messages.of_reply(event, received, keyword, intents)
+        if await self._store.put_message(reply):
             metrics.REPLIES.labels(keyword.value).inc()
             if keyword is Keyword.STOP:
                 metrics.OPT_OUTS.labels("borrower").inc()
             elif keyword is Keyword.START:
                 metrics.OPT_INS.inc()
-        said = Reply(reply.message_id, keyword, intents, reply.received_at)
-        found = await self._apply_reply(lender_id, caller, said, Cause(event.id, event.received_at, event.traceparent))
+        found = await self._apply_reply(reply)
         return ignored("duplicate") if found is not None and found.ignored else APPLIED
 
     async def _was_obeyed(self, event: Event[EventData], caller: str, keyword: Keyword) -> bool:
         # Without a lead the stored text says that its keyword was obeyed: a late copy must not undo a later one.
         if keyword not in (Keyword.STOP, Keyword.START):
             return False
-        texts = await self._store.messages_in(event.lender_id, caller, TEXTS_KEPT)
-        return any(text["_id"] == event.id for text in texts)
+        earlier = await self._store.replies_of(event.lender_id, caller, EARLIER_TEXTS_LIMIT)
+        return any(reply.event_id == event.id for reply in earlier)
 
-    async def _apply_reply(self, lender_id: str, caller: str, said: Reply, cause: Cause) -> Change | None:
-        return await self._change(lender_id, caller, lambda lead: apply_reply(lead, said, cause, self._clock.now()))
+    async def _apply_reply(self, reply: Reply) -> LeadChange | None:
+        return await self._change(
+            reply.lender_id, reply.caller, lambda lead: apply_reply(lead, reply, self._clock.now())
+        )
 
     # --- touches -----------------------------------------------------------------------------------------------------
 
@@ -315,6 +316,10 @@ class Shell:
                 metrics.MISSES.labels(collection).inc()
                 await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.05, 0.001 * 2**attempt))
             yield attempt
+
+
+def _is_call_fact(event: Event[EventData]) -> TypeGuard[Event[CallFact]]:
+    return isinstance(event.data, CallFact)
 
 
 def _whose(lender_id: str, caller: str) -> str:

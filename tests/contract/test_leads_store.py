@@ -1,7 +1,7 @@
 """One suite for both stores of leads: what the fake promises, MongoDB keeps."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,13 +14,26 @@ from schemas.envelope import Wire
 from services.leads.adapters.memory import Memory
 from services.leads.adapters.mongo import ERRORS, Mongo, kind_of, translated
 from services.leads.adapters.store import Store
-from services.leads.domain.model import Call, Entry, Lead, Leg, OfficerState, Report, Task, Touch, Voicemail
+from services.leads.domain.messages import Message, Reply, TouchRecord
+from services.leads.domain.model import (
+    Call,
+    CallReport,
+    Lead,
+    Leg,
+    OfficerState,
+    OutboxEntry,
+    StepStanding,
+    Task,
+    Voicemail,
+)
 from services.leads.errors import StoreAway, StoreRefused
+from services.policy.optout import Keyword
 from tests.infra import providers
 
 NOW = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
 CALLER = "+17185550134"
 LATER = NOW + timedelta(seconds=5)
+Documents = Callable[[str, str], Awaitable[dict[str, Any]]]
 
 
 @pytest.fixture(params=["memory", "mongo"])
@@ -36,29 +49,112 @@ async def store(request: pytest.FixtureRequest, mongo: providers.Mongo, database
     await real.stop()
 
 
+@pytest.fixture
+def documents(store: Store, database: Any) -> Documents:
+    """Reads a document as it is stored; empty where there is none."""
+
+    async def read(collection: str, id_: str) -> dict[str, Any]:
+        if isinstance(store, Memory):
+            kept: dict[str, dict[str, Any]] = getattr(store, collection)
+            return kept.get(id_, {})
+        return await database[collection].find_one({"_id": id_}) or {}
+
+    return read
+
+
 def _call(key: str = "larkspur:twilio:CA1", **more: Any) -> Call:
-    return Call(key, "larkspur", "twilio", key.rsplit(":", 1)[1], **more)
+    return Call(
+        key=key,
+        lender_id="larkspur",
+        provider="twilio",
+        call_id=key.rsplit(":", 1)[1],
+        **{"newest_fact_at": NOW, **more},
+    )
 
 
-def _entry(seq: int) -> Entry:
-    return Entry(seq, Wire("leads", b"larkspur:+1", b'{"n": 1}', [("ce_id", f"L1:{seq}".encode())]))
+def _entry(seq: int) -> OutboxEntry:
+    return OutboxEntry(seq, Wire("leads", b"larkspur:+1", b'{"n": 1}', [("ce_id", f"L1:{seq}".encode())]))
 
 
 def _lead(lead_id: str = "L1", caller: str = CALLER, **more: Any) -> Lead:
-    return Lead(lead_id, "larkspur", caller, "new-york", **more)
+    return Lead(
+        lead_id=lead_id,
+        lender_id="larkspur",
+        caller=caller,
+        branch_id="new-york",
+        **{"first_contact_at": NOW, **more},
+    )
 
 
 FULL_CALL = _call(
-    caller=CALLER, branch_id="new-york", dialled="+12125550100", legs_dialled=2, started_at=NOW, ended_at=LATER,
-    legs=(Leg("CA2", "dana", NOW, "completed", LATER), Leg("CA3")), voicemail=True, report=Report(True, 3.5),
-    voicemails=(Voicemail("RE1", "CA1", "https://example.test", 3.0, "Hello"),), facts=("a", "b"), outcome="missed",
-    decided_at=LATER, decided_by="facts", newest_fact_at=LATER, settle_at=LATER, received_at=NOW,
-)  # fmt: skip
+    caller=CALLER,
+    branch_id="new-york",
+    dialled="+12125550100",
+    legs_dialled=2,
+    started_at=NOW,
+    ended_at=LATER,
+    legs=(Leg("CA2", officer_id="dana", answered_at=NOW, status="completed", ended_at=LATER), Leg("CA3")),
+    voicemail=True,
+    report=CallReport(True, 3.5),
+    voicemails=(Voicemail("RE1", "CA1", url="https://example.test", duration_s=3.0, transcript="Hello"),),
+    facts=("a", "b"),
+    outcome="missed",
+    decided_at=LATER,
+    decided_by="facts",
+    newest_fact_at=LATER,
+    settle_at=LATER,
+    received_at=NOW,
+)
+TASK = Task(
+    task_id="L1:task:1",
+    kind="callback",
+    due_at=NOW,
+    created_at=NOW,
+    urgency="high",
+    reasons=("missed_call",),
+    voicemails=FULL_CALL.voicemails,
+)
 FULL_LEAD = _lead(
-    owner_id="dana", lead_seq=2, halt_seq=1, seen=("x", "y"), opened_by_call="larkspur:twilio:CA1", first_contact_at=NOW,
-    local_day=date(2026, 3, 3), purpose="refinance", touches={"text-now": Touch("T1", 1, "sent", NOW)},
-    task=Task("L1:task:1", "callback", NOW, NOW, "high", ("missed_call",), voicemails=FULL_CALL.voicemails),
-)  # fmt: skip
+    owner_id="dana",
+    lead_seq=2,
+    halt_seq=1,
+    seen=("x", "y"),
+    opened_by_call="larkspur:twilio:CA1",
+    first_reply_at=NOW,
+    local_day=date(2026, 3, 3),
+    purpose="refinance",
+    touches={"text-now": StepStanding(touch_id="T1", attempt=1, state="sent", at=NOW)},
+    task=TASK,
+)
+
+
+def _reply(event_id: str, at: datetime, **more: Any) -> Reply:
+    return Reply(
+        event_id=event_id,
+        lender_id="larkspur",
+        at=at,
+        message_id=event_id,
+        to="+12125550100",
+        event_at=at,
+        **{"caller": CALLER, "body": "Hello", "keyword": Keyword.NONE, **more},
+    )
+
+
+def _sent(touch_id: str, at: datetime) -> TouchRecord:
+    return TouchRecord(
+        event_id=f"{touch_id}:sent",
+        lender_id="larkspur",
+        caller=CALLER,
+        lead_id="L1",
+        touch_id=touch_id,
+        sequence_id="S1",
+        step="text-now",
+        attempt=1,
+        state="sent",
+        at=at,
+        body="We missed you",
+        from_number="+12125550100",
+    )
 
 
 async def test_call_comes_back_as_it_was_stored_and_is_stored_once(store: Store) -> None:
@@ -115,7 +211,7 @@ async def test_finished_call_settles_no_more_and_says_what_was_done(store: Store
 
 
 async def test_lead_comes_back_as_it_was_stored_and_a_caller_has_one(store: Store) -> None:
-    """B4."""
+    """Fact B4: an existing record of the phone number is found before one is made."""
     assert await store.find_lead("larkspur", CALLER) is None
     assert await store.insert_lead(FULL_LEAD, NOW)
     assert not await store.insert_lead(_lead("L2"), NOW)
@@ -168,23 +264,43 @@ async def test_officer_is_taken_by_one_of_two(store: Store) -> None:
     assert await store.officers(["dana"]) == {"dana": replace(taken, rev=1)}
 
 
-async def test_messages_are_stored_once_and_found_by_caller_oldest_first(store: Store) -> None:
-    for n, direction in enumerate(("in", "in", "out", "in")):
-        message = {
-            "_id": f"m{n}" if direction == "in" else "T1:sent", "lender_id": "larkspur", "caller": CALLER,
-            "direction": direction, "at": NOW + timedelta(seconds=n), "body": "x",
-        }  # fmt: skip
+async def test_reply_is_stored_once_as_it_was_read(store: Store) -> None:
+    reply = _reply("m1", NOW, keyword=Keyword.STOP, intents=("callback",), ringback_received=LATER, traceparent="00-1")
+    assert await store.put_message(reply)
+    assert not await store.put_message(replace(reply, body="another"))
+    assert await store.replies_of("larkspur", CALLER, 10) == [reply]
+
+
+async def test_replies_are_the_callers_own_newest_texts_oldest_first(store: Store) -> None:
+    replies = [_reply(f"m{n}", NOW + timedelta(seconds=n)) for n in (2, 0, 1)]
+    messages: list[Message] = [*replies, _sent("T1", LATER), _reply("other", LATER, caller="+17185550199")]
+    for message in messages:
         assert await store.put_message(message)
-        assert not await store.put_message({**message, "body": "y"})
-    assert [one["_id"] for one in await store.messages_in("larkspur", CALLER, 2)] == ["m1", "m3"]
-    await store.mark_delivered("T1", NOW)
-    await store.mark_delivered("T2", NOW)
+    assert [one.event_id for one in await store.replies_of("larkspur", CALLER, 2)] == ["m1", "m2"]
 
 
-async def test_closed_task_is_logged_once(store: Store) -> None:
-    assert FULL_LEAD.task is not None
-    for _ in range(2):
-        await store.log_task(FULL_LEAD, replace(FULL_LEAD.task, state="done", outcome="contacted"))
+async def test_sent_text_that_reached_the_handset_says_so(store: Store, documents: Documents) -> None:
+    await store.put_message(_sent("T1", NOW))
+    await store.put_message(_sent("T2", NOW))
+    await store.mark_delivered("T1", LATER)
+    first, second = await documents("messages", "T1:sent"), await documents("messages", "T2:sent")
+    assert (first["state"], first["at"], first["from"], first["delivered_at"]) == ("sent", NOW, "+12125550100", LATER)
+    assert "delivered_at" not in second
+
+
+async def test_delivery_of_a_text_that_is_not_stored_makes_no_message(store: Store, documents: Documents) -> None:
+    await store.mark_delivered("T1", LATER)
+    assert await documents("messages", "T1:sent") == {}
+
+
+async def test_closed_task_is_logged_once_with_whose_it_was(store: Store, documents: Documents) -> None:
+    await store.log_task(FULL_LEAD, replace(TASK, state="done", closed_at=NOW, outcome="contacted"))
+    await store.log_task(
+        replace(FULL_LEAD, owner_id="june"), replace(TASK, state="done", closed_at=LATER, outcome="closed")
+    )
+    logged = await documents("task_log", "L1:task:1")
+    assert (logged["outcome"], logged["closed_at"], logged["reasons"]) == ("contacted", NOW, ["missed_call"])
+    assert (logged["lead_id"], logged["lender_id"], logged["owner_id"]) == ("L1", "larkspur", "dana")
 
 
 async def test_number_is_suppressed_until_it_is_taken_back_and_again(store: Store) -> None:
@@ -213,13 +329,9 @@ async def test_store_that_is_away_is_a_transient_error_of_ours() -> None:
     await nobody.stop()
 
 
-async def test_document_that_can_never_be_stored_is_a_permanent_error_of_ours(
-    request: pytest.FixtureRequest, mongo: providers.Mongo, database: Any
-) -> None:
-    real = Mongo(mongo.url, database.name)
+async def test_document_that_can_never_be_stored_is_a_permanent_error_of_ours(store: Store) -> None:
     with pytest.raises(StoreRefused):
-        await real.put_message({"_id": "m", "odd": object()})
-    await real.stop()
+        await store.put_message(_reply("m1", NOW, body="x" * 16 * 1024 * 1024))
 
 
 async def test_settling_and_sweeping_are_found_by_index(mongo: providers.Mongo, database: Any) -> None:

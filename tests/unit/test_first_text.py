@@ -1,5 +1,6 @@
 """From a call's facts to the provider's door through the code of all three services, nothing but the machines left out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -33,7 +34,7 @@ NEXT_STEPS = ("text back or call", "text me here", "Text us here", "We'll have a
 """What a first text may ask of a borrower, or promise instead."""
 
 
-async def first_text(facts: list[Event[EventData]], after_s: float, status: str) -> tuple[Bench, Desk, TouchDue]:
+async def first_text(facts: Sequence[Event[EventData]], after_s: float, status: str) -> tuple[Bench, Desk, TouchDue]:
     """Let leads, the sequencer and the notifier have a call, at the instant that it ends; return what became of it."""
     desk, bench = Desk(), Bench()
     await desk.seed()

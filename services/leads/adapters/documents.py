@@ -1,43 +1,65 @@
 """Domain values as MongoDB documents and back: field names are the same, what is None is not stored.
 
-Tuples are arrays, local dates are ISO text (BSON has no date without a time), `_id` is the field that IDS names.
+Tuples are arrays, local dates are ISO text (BSON has no date without a time), enumerations are their values. STORED_AS
+names the fields that are called differently in the document.
 """
 
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import date, datetime
-from typing import Any, TypeVar
+from enum import Enum
+from typing import Any, Final, TypeVar
 
 from schemas.card import Document
 from schemas.envelope import Wire
-from services.leads.domain.model import Call, Entry, Lead, Leg, OfficerState, Report, Task, Touch, Voicemail
+from services.leads.domain.messages import Reply, TouchRecord
+from services.leads.domain.model import (
+    Call,
+    CallReport,
+    Lead,
+    Leg,
+    OfficerState,
+    OutboxEntry,
+    StepStanding,
+    Task,
+    Voicemail,
+)
+from services.policy.optout import Keyword
 
-IDS: Mapping[type, str] = {Call: "key", Lead: "lead_id", OfficerState: "officer_id", Task: "task_id"}
-_NESTED: Mapping[tuple[type, str], type] = {
+STORED_AS: Final[Mapping[tuple[type, str], str]] = {
+    (Call, "key"): "_id",
+    (Lead, "lead_id"): "_id",
+    (OfficerState, "officer_id"): "_id",
+    (Task, "task_id"): "_id",
+    (Reply, "event_id"): "_id",
+    (TouchRecord, "event_id"): "_id",
+    (TouchRecord, "from_number"): "from",
+}
+_NESTED: Final[Mapping[tuple[type, str], type]] = {
     (Call, "legs"): Leg,
     (Call, "voicemails"): Voicemail,
-    (Call, "report"): Report,
+    (Call, "report"): CallReport,
     (Lead, "task"): Task,
-    (Lead, "touches"): Touch,
-    (Lead, "outbox"): Entry,
+    (Lead, "touches"): StepStanding,
+    (Lead, "outbox"): OutboxEntry,
     (Task, "voicemails"): Voicemail,
 }
-_DAYS = frozenset({(Lead, "local_day"), (OfficerState, "day")})
-_MODELS = (Call, Lead, OfficerState, Task, Leg, Voicemail, Report, Touch)
-_FIELDS: Mapping[type, tuple[tuple[str, str], ...]] = {
-    model: tuple((field.name, "_id" if field.name == IDS.get(model) else field.name) for field in fields(model))
+_DAYS: Final = frozenset({(Lead, "local_day"), (OfficerState, "day")})
+_ENUMS: Final[Mapping[tuple[type, str], type[Enum]]] = {(Reply, "keyword"): Keyword}
+_MODELS: Final = (Call, Lead, OfficerState, Task, Leg, Voicemail, CallReport, StepStanding, Reply, TouchRecord)
+_FIELDS: Final[Mapping[type, tuple[tuple[str, str], ...]]] = {
+    model: tuple((field.name, STORED_AS.get((model, field.name), field.name)) for field in fields(model))
     for model in _MODELS
 }
+_PLAIN: Final = frozenset({str, int, bool, float, datetime})
 
-_PLAIN = frozenset({str, int, bool, float, datetime})
+Stored = Call | Lead | OfficerState | Task | Reply | TouchRecord
+T = TypeVar("T", Call, Lead, OfficerState, Task, Reply, TouchRecord)
 
-T = TypeVar("T", Call, Lead, OfficerState, Task)
 
-
-def to_document(value: Call | Lead | OfficerState | Task) -> Document:
+def to_document(value: Stored) -> Document:
     """Return the document of a value."""
-    found: Document = _store(value)
-    return found
+    return _fields_of(value)
 
 
 def from_document(model: type[T], document: Mapping[str, Any]) -> T:
@@ -46,7 +68,7 @@ def from_document(model: type[T], document: Mapping[str, Any]) -> T:
     return found
 
 
-def entry_document(entry: Entry) -> Document:
+def entry_document(entry: OutboxEntry) -> Document:
     """Return an outbox entry as stored: text, so that a person can read what waits."""
     wire = entry.wire
     return {
@@ -58,30 +80,37 @@ def entry_document(entry: Entry) -> Document:
     }
 
 
-def _entry(document: Mapping[str, Any]) -> Entry:
+def _entry(document: Mapping[str, Any]) -> OutboxEntry:
     headers = [(name, text.encode()) for name, text in document["headers"]]
     wire = Wire(document["topic"], document["key"].encode(), document["value"].encode(), headers)
-    return Entry(document["seq"], wire)
+    return OutboxEntry(document["seq"], wire)
 
 
-def _store(value: Any) -> Any:
+def _fields_of(value: object) -> Document:
+    names = _FIELDS[type(value)]
+    return {stored: _store(found) for name, stored in names if (found := getattr(value, name)) is not None}
+
+
+def _store(value: object) -> object:
     if type(value) in _PLAIN:
         return value
-    if isinstance(value, Entry):
+    if isinstance(value, OutboxEntry):
         return entry_document(value)
-    if (names := _FIELDS.get(type(value))) is not None:
-        return {stored: _store(found) for name, stored in names if (found := getattr(value, name)) is not None}
+    if type(value) in _FIELDS:
+        return _fields_of(value)
     if isinstance(value, tuple):
         return [_store(one) for one in value]
     if isinstance(value, Mapping):
         return {key: _store(one) for key, one in value.items()}
+    if isinstance(value, Enum):
+        return value.value
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _read(model: type, document: Mapping[str, Any]) -> Any:
-    if model is Entry:
+def _read(model: type, document: Mapping[str, Any]) -> Any:  # the value of `model`, which `from_document` says
+    if model is OutboxEntry:
         return _entry(document)
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name, stored in _FIELDS[model]:
         value = document.get(stored)
         if value is None:
@@ -93,6 +122,8 @@ def _read(model: type, document: Mapping[str, Any]) -> Any:
             found[name] = {step: _read(nested, one) for step, one in value.items()}
         elif nested is not None:
             found[name] = _read(nested, value)
+        elif (enum := _ENUMS.get((model, name))) is not None:
+            found[name] = enum(value)
         else:
             found[name] = date.fromisoformat(value) if (model, name) in _DAYS else value
     return model(**found)
@@ -105,4 +136,4 @@ def difference(before: Document, after: Document, leave: frozenset[str] = frozen
     return {**({"$set": changed} if changed else {}), **({"$unset": gone} if gone else {})}
 
 
-_NONE = object()
+_NONE: Final = object()

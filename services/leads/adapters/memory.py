@@ -10,17 +10,21 @@ import bson
 from bson.codec_options import CodecOptions
 
 from services.leads.adapters.documents import entry_document, from_document, to_document
-from services.leads.domain.messages import Message
+from services.leads.domain.messages import Message, Reply
 from services.leads.domain.model import Call, Lead, OfficerState, Task
-from services.leads.errors import StoreAway
+from services.leads.errors import StoreAway, StoreRefused
 from services.policy.suppression import KEY_CHECK_ID
 
 _AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 Documents = dict[str, dict[str, Any]]
+DOCUMENT_LIMIT_BYTES = 16 * 1024 * 1024
 
 
 def _kept(document: dict[str, Any]) -> dict[str, Any]:
-    return bson.decode(bson.encode(document), _AWARE)
+    raw = bson.encode(document)
+    if len(raw) > DOCUMENT_LIMIT_BYTES:
+        raise StoreRefused(f"a document of {len(raw)} bytes")
+    return bson.decode(raw, _AWARE)
 
 
 class Memory:
@@ -173,20 +177,21 @@ class Memory:
     async def put_message(self, message: Message) -> bool:
         """Store a message."""
         await self._ask("put_message")
-        if message["_id"] in self.messages:
+        if message.event_id in self.messages:
             return False
-        self.messages[message["_id"]] = _kept(message)
+        self.messages[message.event_id] = _kept(to_document(message))
         return True
 
-    async def messages_in(self, lender_id: str, caller: str, limit: int) -> list[Message]:
+    async def replies_of(self, lender_id: str, caller: str, limit: int) -> list[Reply]:
         """Return a caller's own texts."""
-        await self._ask("messages_in")
+        await self._ask("replies_of")
         found = [
             one
             for one in self.messages.values()
             if (one["lender_id"], one["caller"], one["direction"]) == (lender_id, caller, "in")
         ]
-        return sorted(found, key=lambda one: one["at"])[-limit:]
+        found.sort(key=lambda one: one["at"])
+        return [from_document(Reply, one) for one in found[-limit:]]
 
     async def mark_delivered(self, touch_id: str, at: datetime) -> None:
         """Note a delivery."""

@@ -13,7 +13,7 @@ from pymongo import ASCENDING, ReturnDocument
 
 from schemas.card import COLLECTION, OFFICERS, SUPPRESSIONS, Document
 from services.leads.adapters.documents import difference, entry_document, from_document, to_document
-from services.leads.domain.messages import Message
+from services.leads.domain.messages import Message, Reply
 from services.leads.domain.model import Call, Lead, OfficerState, Task
 from services.leads.errors import StoreAway, StoreRefused
 from services.policy.suppression import KEY_CHECK_ID
@@ -107,11 +107,6 @@ class Mongo:
     async def stop(self) -> None:
         """Close the connections."""
         self._client.close()
-
-    async def ping(self) -> None:
-        """Ask whether MongoDB is there."""
-        async with _asking():
-            await self._client.admin.command("ping")
 
     async def find_call(self, key: str) -> Call | None:
         """Return a call."""
@@ -221,14 +216,14 @@ class Mongo:
 
     async def put_message(self, message: Message) -> bool:
         """Store a message."""
-        return await self._insert(self._messages, message)
+        return await self._insert(self._messages, to_document(message))
 
-    async def messages_in(self, lender_id: str, caller: str, limit: int) -> list[Message]:
+    async def replies_of(self, lender_id: str, caller: str, limit: int) -> list[Reply]:
         """Return a caller's own texts."""
         query = {"lender_id": lender_id, "caller": caller, "direction": "in"}
         async with _asking():
             found = await self._messages.find(query).sort("at", -1).limit(limit).to_list(limit)
-        return list(reversed(found))
+        return [from_document(Reply, one) for one in reversed(found)]
 
     async def mark_delivered(self, touch_id: str, at: datetime) -> None:
         """Note a delivery."""

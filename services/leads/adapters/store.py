@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from services.leads.domain.messages import Message
+from services.leads.domain.messages import Message, Reply
 from services.leads.domain.model import Call, Lead, OfficerState, Task
 
 
@@ -73,7 +73,7 @@ class Store(Protocol):
     async def put_message(self, message: Message) -> bool:
         """Store a message; False when one of that id is there, which stays as it is."""
 
-    async def messages_in(self, lender_id: str, caller: str, limit: int) -> list[Message]:
+    async def replies_of(self, lender_id: str, caller: str, limit: int) -> list[Reply]:
         """Return a caller's own newest texts, the oldest first."""
 
     async def mark_delivered(self, touch_id: str, at: datetime) -> None:

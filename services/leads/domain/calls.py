@@ -7,7 +7,6 @@ been a carrier's voicemail box, so only `call.leg_answered` (a key was pressed) 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from schemas.base import EventData
 from schemas.calls import (
     CallCompleted,
     CallEnded,
@@ -26,9 +25,9 @@ from services.leads.domain.model import (
     SEEN_LIMIT,
     VOICEMAILS_LIMIT,
     Call,
+    CallReport,
     DecidedBy,
     Leg,
-    Report,
     Voicemail,
 )
 
@@ -38,15 +37,21 @@ SETTLE_INCOMPLETE_S = 180.0
 """Our recordings stop at 120 s, and only then does the call end; a minute more for a provider that is slow."""
 
 
-def new_call(fact: CallFact, lender_id: str) -> Call:
-    """Return a call of which nothing is known yet."""
-    return Call(call_key(lender_id, fact.provider, fact.call_id), lender_id, fact.provider, fact.call_id)
+def new_call(event: Event[CallFact]) -> Call:
+    """Return the call that a first fact is about, before that fact is added."""
+    fact = event.data
+    return Call(
+        key=call_key(event.lender_id, fact.provider, fact.call_id),
+        lender_id=event.lender_id,
+        provider=fact.provider,
+        call_id=fact.call_id,
+        newest_fact_at=event.time,
+    )
 
 
-def add_fact(call: Call, event: Event[EventData]) -> Call | None:
+def add_fact(call: Call, event: Event[CallFact]) -> Call | None:
     """Return the call with one more fact, or None when it holds that fact already."""
     fact = event.data
-    assert isinstance(fact, CallFact)  # noqa: S101
     if event.id in call.facts:
         return None
     call = replace(
@@ -57,7 +62,7 @@ def add_fact(call: Call, event: Event[EventData]) -> Call | None:
         dialled=call.dialled or fact.dialled,
         branch_id=call.branch_id or event.branch_id,
         test=call.test or fact.test,
-        newest_fact_at=max(call.newest_fact_at or event.time, event.time),
+        newest_fact_at=max(call.newest_fact_at, event.time),
         received_at=event.received_at if call.outcome is None else call.received_at,
         traceparent=event.traceparent if call.outcome is None else call.traceparent,
     )
@@ -88,7 +93,7 @@ def add_fact(call: Call, event: Event[EventData]) -> Call | None:
                 started_at=fact.started_at,
                 ended_at=fact.ended_at,
                 duration_s=fact.duration_s,
-                report=Report(fact.answered, fact.talk_time_s),
+                report=CallReport(fact.answered, fact.talk_time_s),
                 voicemail=call.voicemail or fact.voicemail,
             )
     return call
@@ -152,7 +157,7 @@ def decided(call: Call, by: DecidedBy, now: datetime) -> Call:
     return call if call.outcome else replace(call, outcome=outcome_of(call), decided_at=now, decided_by=by)
 
 
-def read(call: Call, event: Event[EventData], now: datetime, real_now: datetime, lease_s: float) -> Call | None:
+def read(call: Call, event: Event[CallFact], *, now: datetime, real_now: datetime, lease_s: float) -> Call | None:
     """Return the call after one fact: decided if that was the last one needed, else with its `settle_at` moved on.
 
     Args:

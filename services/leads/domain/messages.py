@@ -1,72 +1,126 @@
 """`messages`: one document per text, theirs and ours, and per touch of ours that was held or dropped."""
 
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Literal
 
 from schemas.base import EventData
 from schemas.envelope import Event
 from schemas.inbound import ReplyReceived
 from schemas.touches import TouchFailed, TouchResult, TouchSent, TouchSuppressed
+from services.leads.domain.model import Cause
 from services.policy.optout import Keyword
 
-Message = dict[str, Any]
-"""Fields: `_id` (the event's id), lender_id, caller, direction `in | out`, state, at, and what the kind has to say."""
+TouchRecordState = Literal["sent", "held", "dropped", "failed"]
 
 
-def of_reply(event: Event[EventData], reply: ReplyReceived, keyword: Keyword, intents: tuple[str, ...]) -> Message:
-    """Return the document of a borrower's text."""
-    return {
-        "_id": event.id,
-        "lender_id": event.lender_id,
-        "caller": reply.caller,
-        "direction": "in",
-        "state": "received",
-        "at": reply.received_at,
-        "body": reply.body,
-        "message_id": reply.message_id,
-        "to": reply.to,
-        "keyword": keyword.value,
-        "intents": list(intents),
-        "media_count": reply.media_count,
-        "event_at": event.time,
-        "ringback_received": event.received_at,
-        "traceparent": event.traceparent,
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A borrower's text as it was read; field names are the document's own (`services.leads.adapters.documents`)."""
+
+    event_id: str
+    lender_id: str
+    caller: str
+    at: datetime
+    body: str
+    message_id: str
+    to: str
+    keyword: Keyword
+    intents: tuple[str, ...] = ()
+    media_count: int = 0
+    event_at: datetime
+    ringback_received: datetime | None = None
+    traceparent: str = ""
+    direction: Literal["in"] = "in"
+    state: Literal["received"] = "received"
+
+    @property
+    def cause(self) -> Cause:
+        """The text as the cause of what follows."""
+        return Cause(self.event_id, self.ringback_received, self.traceparent)
 
 
-def of_result(event: Event[EventData], result: TouchResult) -> Message | None:
-    """Return the document of a text of ours, or of one that did not go; None for results that are neither."""
-    common: Message = {
-        "_id": event.id,
-        "lender_id": event.lender_id,
-        "caller": result.caller,
-        "lead_id": result.lead_id,
-        "direction": "out",
-        "touch_id": result.touch_id,
-        "sequence_id": result.sequence_id,
-        "step": result.step,
-        "attempt": result.attempt,
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TouchRecord:
+    """A text of ours that was sent, or one that was held, dropped or refused."""
+
+    event_id: str
+    lender_id: str
+    caller: str
+    lead_id: str
+    touch_id: str
+    sequence_id: str
+    step: str
+    attempt: int
+    state: TouchRecordState
+    at: datetime
+    body: str | None = None
+    sid: str | None = None
+    template: str | None = None
+    template_version: int | None = None
+    variant: str | None = None
+    from_number: str | None = None
+    reason: str | None = None
+    error_code: int | None = None
+    until: datetime | None = None
+    delivered_at: datetime | None = None
+    direction: Literal["out"] = "out"
+
+
+Message = Reply | TouchRecord
+
+
+def of_reply(event: Event[EventData], reply: ReplyReceived, keyword: Keyword, intents: tuple[str, ...]) -> Reply:
+    """Return a borrower's text with what was read in it."""
+    return Reply(
+        event_id=event.id,
+        lender_id=event.lender_id,
+        caller=reply.caller,
+        at=reply.received_at,
+        body=reply.body,
+        message_id=reply.message_id,
+        to=reply.to,
+        keyword=keyword,
+        intents=intents,
+        media_count=reply.media_count,
+        event_at=event.time,
+        ringback_received=event.received_at,
+        traceparent=event.traceparent,
+    )
+
+
+def of_result(event: Event[EventData], result: TouchResult) -> TouchRecord | None:
+    """Return the record of a text of ours, or of one that did not go; None for results that are neither."""
+    record = TouchRecord(
+        event_id=event.id,
+        lender_id=event.lender_id,
+        caller=result.caller,
+        lead_id=result.lead_id,
+        touch_id=result.touch_id,
+        sequence_id=result.sequence_id,
+        step=result.step,
+        attempt=result.attempt,
+        state="failed",
+        at=event.time,
+    )
     match result:
         case TouchSent():
-            return {
-                **common, "state": "sent", "at": result.sent_at, "body": result.body, "sid": result.sid,
-                "template": result.template, "template_version": result.template_version, "variant": result.variant,
-                "from": result.from_number,
-            }  # fmt: skip
+            return replace(
+                record,
+                state="sent",
+                at=result.sent_at,
+                body=result.body,
+                sid=result.sid,
+                template=result.template,
+                template_version=result.template_version,
+                variant=result.variant,
+                from_number=result.from_number,
+            )
         case TouchSuppressed():
-            state = "held" if result.until else "dropped"
-            return {**common, "state": state, "at": event.time, "reason": result.reason, "until": result.until}
+            state: TouchRecordState = "held" if result.until else "dropped"
+            return replace(record, state=state, reason=result.reason, until=result.until)
         case TouchFailed():
-            return {
-                **common, "state": "failed", "at": event.time, "sid": result.sid, "error_code": result.error_code,
-                "reason": result.reason, "until": result.until,
-            }  # fmt: skip
+            return replace(
+                record, sid=result.sid, error_code=result.error_code, reason=result.reason, until=result.until
+            )
     return None
-
-
-def at_of(message: Message) -> datetime:
-    """Return when a message was received or sent."""
-    found = message["at"]
-    assert isinstance(found, datetime)  # noqa: S101
-    return found

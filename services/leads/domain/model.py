@@ -1,7 +1,7 @@
 """What leads keeps, as frozen values; field names are the documents' own (`services.leads.adapters.documents`)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import date, datetime
 from typing import Literal
 
@@ -38,6 +38,7 @@ class Leg:
     """One officer's leg of a call."""
 
     leg_id: str
+    _: KW_ONLY
     officer_id: str | None = None
     answered_at: datetime | None = None
     status: str | None = None
@@ -50,20 +51,21 @@ class Voicemail:
 
     recording_id: str
     call_id: str
+    _: KW_ONLY
     url: str | None = None
     duration_s: float = 0.0
     transcript: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """A whole call as its phone system tells it."""
+class CallReport:
+    """A whole call as its phone system reports it."""
 
     answered: bool
     talk_time_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One inbound call: its facts so far and, once, what it was."""
 
@@ -71,6 +73,7 @@ class Call:
     lender_id: str
     provider: str
     call_id: str
+    newest_fact_at: datetime
     rev: int = 0
     caller: str | None = None
     withheld: bool = False
@@ -85,9 +88,8 @@ class Call:
     legs: tuple[Leg, ...] = ()
     voicemails: tuple[Voicemail, ...] = ()
     voicemail: bool = False
-    report: Report | None = None
+    report: CallReport | None = None
     facts: tuple[str, ...] = ()
-    newest_fact_at: datetime | None = None
     received_at: datetime | None = None
     traceparent: str = ""
     settle_at: datetime | None = None
@@ -110,12 +112,10 @@ class Call:
     @property
     def over_at(self) -> datetime:
         """When the call ended, as well as the facts tell."""
-        found = self.ended_at or self.newest_fact_at or self.started_at
-        assert found is not None, "a call is made of at least one fact"  # noqa: S101
-        return found
+        return self.ended_at or self.newest_fact_at
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What a person has to do about a lead: one at a time, everything that asks for it merged."""
 
@@ -133,8 +133,8 @@ class Task:
     outcome: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStanding:
     """Where one step of the newest sequence stands."""
 
     touch_id: str
@@ -145,21 +145,25 @@ class Touch:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class OutboxEntry:
     """One event in a lead's outbox, as Kafka will carry it."""
 
     seq: int
     wire: Wire
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lead:
-    """One borrower. The first fields down to `test` are the card that the notifier reads (schemas/card.py)."""
+    """One borrower.
+
+    The notifier reads the fields from `lead_id` to `test`, except `first_contact_at`, as a card (schemas/card.py).
+    """
 
     lead_id: str
     lender_id: str
     caller: str
     branch_id: str
+    first_contact_at: datetime
     name: str | None = None
     referred_by: str | None = None
     owner_id: str | None = None
@@ -175,7 +179,6 @@ class Lead:
     rev: int = 0
     source: str = "Inbound missed call"
     opened_by_call: str = ""
-    first_contact_at: datetime | None = None
     local_day: date | None = None
     calls: int = 0
     task: Task | None = None
@@ -187,8 +190,8 @@ class Lead:
     last_reply_at: datetime | None = None
     contacted_at: datetime | None = None
     sequence_id: str | None = None
-    touches: Mapping[str, Touch] = field(default_factory=dict)
-    outbox: tuple[Entry, ...] = ()
+    touches: Mapping[str, StepStanding] = field(default_factory=dict)
+    outbox: tuple[OutboxEntry, ...] = ()
     outbox_since: datetime | None = None
 
 
@@ -197,6 +200,7 @@ class OfficerState:
     """An officer's availability, and the leads of the day; who they are stands in the directory."""
 
     officer_id: str
+    _: KW_ONLY
     rev: int = 0
     status: OfficerStatus = "available"
     day: date | None = None
@@ -206,7 +210,7 @@ class OfficerState:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LeadChange:
     """What one event makes of a lead; `ignored` says from a closed set why it makes nothing of it."""
 
     lead: Lead

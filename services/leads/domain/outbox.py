@@ -1,54 +1,66 @@
 """Putting an event into a lead's outbox, in the same value that the event is about."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TypedDict
 
+from schemas.base import Texting
 from schemas.envelope import Event, encode
 from schemas.ids import partition_key
 from schemas.leads import LeadEvent, LeadSnapshot
-from services.leads.domain.model import SEEN_LIMIT, Cause, Entry, Lead
+from services.leads.domain.model import SEEN_LIMIT, Cause, Lead, OutboxEntry
 
 SOURCE = "ringback/leads"
 
 
-def tell(lead: Lead, event: type[LeadEvent], cause: Cause, now: datetime, **more: Any) -> Lead:
+class CommonFields(TypedDict):
+    """The fields that every `leads` event has."""
+
+    lead_id: str
+    lead_seq: int
+    caller: str
+    texting: Texting
+    cause: str
+    lead: LeadSnapshot
+
+
+def tell(lead: Lead, event: Callable[[CommonFields], LeadEvent], cause: Cause, now: datetime) -> Lead:
     """Return the lead with one more event to emit, `lead_seq` raised; call it last, for it takes a snapshot.
 
     Args:
         lead: as it stands after the event.
-        event: its type.
+        event: makes the event of the fields that all have; `lambda common: LeadAssigned(**common, owner_id=owner_id)`.
         cause: what led to it.
         now: virtual; becomes `ce_time`.
-        more: the event's own fields.
     """
     seq = lead.lead_seq + 1
     data = event(
-        lead_id=lead.lead_id,
-        lead_seq=seq,
-        caller=lead.caller,
-        texting=lead.texting,
-        cause=cause.id,
-        lead=snapshot(lead),
-        **more,
+        CommonFields(
+            lead_id=lead.lead_id,
+            lead_seq=seq,
+            caller=lead.caller,
+            texting=lead.texting,
+            cause=cause.id,
+            lead=snapshot(lead),
+        )
     )
     envelope = Event(
-        f"{lead.lead_id}:{seq}",
-        data,
-        SOURCE,
-        now,
-        partition_key(lead.lender_id, lead.caller),
-        lead.lender_id,
-        lead.branch_id,
-        cause.received_at,
-        cause.traceparent,
+        id=f"{lead.lead_id}:{seq}",
+        data=data,
+        source=SOURCE,
+        time=now,
+        key=partition_key(lead.lender_id, lead.caller),
+        lender_id=lead.lender_id,
+        branch_id=lead.branch_id,
+        received_at=cause.received_at,
+        traceparent=cause.traceparent,
     )
-    return replace(lead, lead_seq=seq, outbox=(*lead.outbox, Entry(seq, encode(envelope))))
+    return replace(lead, lead_seq=seq, outbox=(*lead.outbox, OutboxEntry(seq, encode(envelope))))
 
 
 def snapshot(lead: Lead) -> LeadSnapshot:
     """Return the lead as CRMs and warehouses see it."""
-    assert lead.first_contact_at is not None, "a lead begins with a contact"  # noqa: S101
     return LeadSnapshot(
         lead_id=lead.lead_id,
         caller=lead.caller,
@@ -69,5 +81,5 @@ def marked(lead: Lead, event_id: str) -> Lead:
 
 
 def halted(lead: Lead) -> Lead:
-    """Return the lead with the event just told as the newest that makes older touches wrong."""
+    """Return the lead with the event it told last as the one that voids every touch decided before."""
     return replace(lead, halt_seq=lead.lead_seq)

@@ -1,12 +1,14 @@
-"""The one open task of a lead: every request for one merges into it (Q22)."""
+"""The one open task of a lead: every request for one merges into it (fact Q22: one task a lead, owned from the start)."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from services.leads.domain.model import VOICEMAILS_LIMIT, Lead, Task, TaskKind, Urgency, Voicemail
 
-RANK: dict[Urgency, int] = {"normal": 0, "high": 1, "urgent": 2}
-REASONS_LIMIT = 16
+ORDER_OF_URGENCY: Final[Mapping[Urgency, int]] = {"normal": 0, "high": 1, "urgent": 2}
+REASONS_LIMIT: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,7 @@ class TaskRequest:
 
     due_at: datetime
     reason: str
+    _: KW_ONLY
     urgency: Urgency = "normal"
     kind: TaskKind = "callback"
     voicemails: tuple[Voicemail, ...] = ()
@@ -25,12 +28,12 @@ def with_task(lead: Lead, request: TaskRequest, now: datetime) -> Lead:
     made, task = lead.tasks_made, lead.task
     if task is None:
         made += 1
-        task = Task(f"{lead.lead_id}:task:{made}", request.kind, request.due_at, now)
+        task = Task(task_id=f"{lead.lead_id}:task:{made}", kind=request.kind, due_at=request.due_at, created_at=now)
     reasons = task.reasons if request.reason in task.reasons else (*task.reasons, request.reason)
     merged = replace(
         task,
         due_at=min(task.due_at, request.due_at),
-        urgency=max(task.urgency, request.urgency, key=RANK.__getitem__),
+        urgency=max(task.urgency, request.urgency, key=ORDER_OF_URGENCY.__getitem__),
         reasons=reasons[:REASONS_LIMIT],
         voicemails=_merged(task.voicemails, request.voicemails),
     )

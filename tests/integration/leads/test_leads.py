@@ -10,7 +10,7 @@ import pytest
 from deploy.local.system import SystemFailure
 from schemas.envelope import Wire
 from services.leads.adapters.documents import to_document
-from services.leads.domain.model import Entry, Lead
+from services.leads.domain.model import Lead, OutboxEntry
 from services.runtime.clock import real_now
 from tests.infra.polling import eventually
 from tests.integration.leads.conftest import Rig
@@ -83,7 +83,16 @@ async def test_outbox_left_by_a_dead_process_is_emitted_by_the_next(rig: Rig) ->
     other = rig.caller()
     wire = Wire("leads", f"{LENDER}:{other}".encode(), entries[0].data.model_copy(update={"caller": other})
                 .model_dump_json().encode(), _headers())  # fmt: skip
-    left = Lead("left-behind", LENDER, other, "new-york", lead_seq=1, outbox=(Entry(1, wire),), outbox_since=real_now())
+    left = Lead(
+        lead_id="left-behind",
+        lender_id=LENDER,
+        caller=other,
+        branch_id="new-york",
+        first_contact_at=AT,
+        lead_seq=1,
+        outbox=(OutboxEntry(1, wire),),
+        outbox_since=real_now(),
+    )
     await rig.database.leads.insert_one(to_document(left))
     await system.start("leads")
     await rig.tells(other, "lead.opened")

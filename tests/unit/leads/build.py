@@ -10,6 +10,7 @@ from schemas.base import EventData
 from schemas.calls import (
     CallCompleted,
     CallEnded,
+    CallFact,
     CallLegAnswered,
     CallLegEnded,
     CallStarted,
@@ -23,7 +24,7 @@ from schemas.inbound import ReplyReceived
 from schemas.leads import LeadEvent
 from schemas.touches import TouchResult
 from services.leads.adapters.memory import Memory
-from services.leads.assignment import Assigning
+from services.leads.assignment import Assigner
 from services.leads.shell import Shell
 from services.policy.directory import Directory, load_directory
 from services.runtime.handled import Handled
@@ -38,6 +39,7 @@ NUMBER_KEY = "unit-test-number-key-32-characters"
 DIRECTORY = Path(__file__).parents[3] / "deploy" / "examples" / "lender.yaml"
 
 E = TypeVar("E", bound=EventData)
+F = TypeVar("F", bound=CallFact)
 
 
 def directory() -> Directory:
@@ -76,11 +78,19 @@ class StillClock:
         self.real += timedelta(seconds=seconds)
 
 
-def event(id_: str, data: EventData, seconds: float = 0.0, caller: str | None = CALLER) -> Event[EventData]:
+def event(id_: str, data: E, seconds: float = 0.0, caller: str | None = CALLER) -> Event[E]:
     """Return an event of the New York branch."""
-    call_id = getattr(data, "call_id", "")
-    key = partition_key(LENDER, caller, call_id)
-    return Event(id_, data, "test", at(seconds), key, LENDER, "new-york", at(seconds), "00-trace-span-01")
+    return Event(
+        id=id_,
+        data=data,
+        source="test",
+        time=at(seconds),
+        key=partition_key(LENDER, caller, data.call_id if isinstance(data, CallFact) else ""),
+        lender_id=LENDER,
+        branch_id="new-york",
+        received_at=at(seconds),
+        traceparent="00-trace-span-01",
+    )
 
 
 @dataclass
@@ -93,9 +103,7 @@ class Ring:
     withheld: bool = False
     offset_s: float = 0.0
 
-    def _fact(
-        self, model: type[E], suffix: str, seconds: float, *, named: bool = True, **more: Any
-    ) -> Event[EventData]:
+    def _fact(self, model: type[F], suffix: str, seconds: float, *, named: bool = True, **more: Any) -> Event[CallFact]:
         data = model(
             provider="twilio",
             call_id=self.call_id,
@@ -110,34 +118,34 @@ class Ring:
     def at(self, seconds: float) -> datetime:
         return at(self.offset_s + seconds)
 
-    def started(self) -> Event[EventData]:
+    def started(self) -> Event[CallFact]:
         return self._fact(CallStarted, "started", 0, legs_dialled=self.legs, started_at=self.at(0))
 
-    def leg_answered(self, leg: int = 1, *, named: bool = True) -> Event[EventData]:
+    def leg_answered(self, leg: int = 1, *, named: bool = True) -> Event[CallFact]:
         return self._fact(CallLegAnswered, f"L{leg}:answered", 6, named=named, leg_id=f"{self.call_id}L{leg}",
                           officer_id="dana-whitfield", answered_at=self.at(6))  # fmt: skip
 
-    def leg_ended(self, leg: int = 1, status: LegStatus = "no-answer") -> Event[EventData]:
+    def leg_ended(self, leg: int = 1, status: LegStatus = "no-answer") -> Event[CallFact]:
         return self._fact(CallLegEnded, f"L{leg}:ended", 20, leg_id=f"{self.call_id}L{leg}", status=status,
                           ended_at=self.at(20))  # fmt: skip
 
-    def ended(self, seconds: float = 21) -> Event[EventData]:
+    def ended(self, seconds: float = 21) -> Event[CallFact]:
         return self._fact(CallEnded, "ended:completed", seconds, status="completed", duration_s=seconds,
                           ended_at=self.at(seconds))  # fmt: skip
 
-    def recorded(self, duration_s: float = 12.0) -> Event[EventData]:
+    def recorded(self, duration_s: float = 12.0) -> Event[CallFact]:
         return self._fact(VoicemailRecorded, "RE1:recorded", 40, named=False, recording_id=f"{self.call_id}RE",
                           url="https://example.test/RE", duration_s=duration_s)  # fmt: skip
 
-    def transcribed(self, text: str | None = "Please call about a refinance") -> Event[EventData]:
+    def transcribed(self, text: str | None = "Please call about a refinance") -> Event[CallFact]:
         return self._fact(VoicemailTranscribed, "RE1:transcribed", 60, named=False, recording_id=f"{self.call_id}RE",
                           text=text)  # fmt: skip
 
-    def completed(self, *, answered: bool, talk_time_s: float = 0.0, duration_s: float = 0.0) -> Event[EventData]:
+    def completed(self, *, answered: bool, talk_time_s: float = 0.0, duration_s: float = 0.0) -> Event[CallFact]:
         return self._fact(CallCompleted, "completed", 30, started_at=self.at(0), ended_at=self.at(30),
                           duration_s=duration_s, answered=answered, talk_time_s=talk_time_s)  # fmt: skip
 
-    def missed(self) -> list[Event[EventData]]:
+    def missed(self) -> list[Event[CallFact]]:
         """Return every fact of a call that nobody took, the deciding one last."""
         return [self.started(), *(self.leg_ended(leg + 1) for leg in range(self.legs)), self.ended()]
 
@@ -171,7 +179,7 @@ class Desk:
         self.shell = Shell(self.store, self.producer, directory(), self.clock, NUMBER_KEY)
 
     async def seed(self) -> None:
-        await Assigning(self.store, directory()).seed()
+        await Assigner(self.store, directory()).seed()
 
     async def give(self, *events: Event[EventData]) -> list[Handled]:
         return [await self.shell.handle(one) for one in events]

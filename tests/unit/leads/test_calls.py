@@ -4,12 +4,11 @@ from itertools import permutations
 
 import pytest
 
-from schemas.base import EventData
 from schemas.calls import CallFact
 from schemas.envelope import Event
 from services.leads.domain.calls import add_fact, new_call, outcome_of, waits_s
 from services.leads.domain.model import Call
-from tests.unit.leads.build import LENDER, Desk, Ring
+from tests.unit.leads.build import Desk, Ring
 
 MISSED = Ring().missed()
 ANSWERED = [
@@ -21,9 +20,8 @@ BOX_PICKED_UP = [Ring().started(), Ring().leg_ended(1, "completed"), Ring().leg_
 VOICEMAIL = [*HUNG_UP[:3], Ring().recorded(), Ring().ended(60)]
 
 
-def _call(facts: list[Event[EventData]]) -> Call:
-    assert isinstance(facts[0].data, CallFact)
-    call = new_call(facts[0].data, LENDER)
+def _call(facts: list[Event[CallFact]]) -> Call:
+    call = new_call(facts[0])
     for fact in facts:
         call = add_fact(call, fact) or call
     return call
@@ -43,7 +41,7 @@ def _call(facts: list[Event[EventData]]) -> Call:
         pytest.param([Ring().completed(answered=True, talk_time_s=9, duration_s=40)], "answered", id="report: talked"),
     ],
 )
-def test_call_with_all_facts_is_decided_alike_in_any_order(facts: list[Event[EventData]], outcome: str) -> None:
+def test_call_with_all_facts_is_decided_alike_in_any_order(facts: list[Event[CallFact]], outcome: str) -> None:
     for order in permutations(facts):
         call = _call(list(order))
         assert waits_s(call) == 0.0
@@ -60,7 +58,7 @@ def test_call_with_all_facts_is_decided_alike_in_any_order(facts: list[Event[Eve
         pytest.param([Ring().started(), Ring().leg_answered(), Ring().ended()], 0.0, id="a proof needs no leg ends"),
     ],
 )
-def test_call_with_facts_missing_waits_as_long_as_they_may_take(facts: list[Event[EventData]], wait_s: float) -> None:
+def test_call_with_facts_missing_waits_as_long_as_they_may_take(facts: list[Event[CallFact]], wait_s: float) -> None:
     assert waits_s(_call(facts)) == wait_s
 
 
