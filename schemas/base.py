@@ -1,12 +1,13 @@
 """The bases of every event, and the small values that events share."""
 
 from datetime import date, datetime, time
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-E164 = Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$", examples=["+12125550123"])]
+E164_PATTERN: Final = r"^\+[1-9]\d{6,14}$"
+E164 = Annotated[str, Field(pattern=E164_PATTERN, examples=["+12125550123"])]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 
 OPEN_LIST = "x-known-values"
@@ -17,7 +18,7 @@ def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ValueError, OSError, LookupError) as error:
-        raise ValueError(f"unknown time zone {name!r}") from error
+        raise ValueError(f"unknown time zone {name!r}; write its IANA name, such as America/New_York") from error
     return name
 
 

@@ -11,6 +11,7 @@ from schemas.base import EventData
 from schemas.calls import CALL_EVENTS
 from schemas.inbound import ReceiptReceived, ReplyReceived
 from schemas.leads import LEAD_EVENTS
+from schemas.problems import problems_of
 from schemas.touches import TOUCH_EVENTS
 
 Headers = list[tuple[str, bytes]]
@@ -112,9 +113,8 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, 
     try:
         data = model.model_validate_json(value)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "value"
-        raise UndecodableEvent(f"{model.TYPE}: {where}: {first['msg']}") from error
+        where, why = problems_of(error)[0]
+        raise UndecodableEvent(f"{model.TYPE}: {where or 'value'}: {why}") from error
     return Event(
         event_id, data, source, time, key, lender, text.get("ce_branchid", ""), received, text.get("traceparent", "")
     )

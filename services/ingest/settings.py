@@ -1,9 +1,10 @@
 """What ingest is told by its environment."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from schemas.problems import NOT_A_NUMBER, written
 from services.policy.numbers import normalise_caller
 from services.runtime.settings import LOOPBACK, LenderSettings, TwilioSettings
 
@@ -23,19 +24,23 @@ class IngestSettings(TwilioSettings, LenderSettings):
         default=None, min_length=16, description="signs /webhooks/calls; unset: that route refuses everything"
     )
     insecure_webhooks: bool = Field(default=False, description="1: signatures are not checked; loopback only")
-    test_numbers: str = Field(default="", description="callers whose calls are tests, beside the directory's own (C12)")
+    test_numbers: str = Field(
+        default="", description="callers whose calls are tests, beside the directory's own (fact C12)"
+    )
     ack_limit_s: float = Field(default=5.0, gt=0, le=10, description="longest wait for Kafka; Twilio itself waits 15 s")
-    twilio_retry: str = Field(
-        default="#rc=5&rp=all", pattern=r"^(#[a-z0-9=&,]+)?$",
-        description="Twilio's connection overrides, put behind each callback URL in our TwiML",
-    )  # fmt: skip
+    twilio_retry: Annotated[
+        str,
+        written("(#[a-z0-9=&,]+)?", "is not Twilio's connection overrides; write them like #rc=5&rp=all, or nothing"),
+    ] = Field(
+        default="#rc=5&rp=all", description="Twilio's connection overrides, put behind each callback URL in our TwiML"
+    )
 
     @field_validator("test_numbers")
     @classmethod
     def _are_numbers(cls, value: str) -> str:
         for number in filter(None, (part.strip() for part in value.split(","))):
             if normalise_caller(number).e164 != number:
-                raise ValueError("a comma-separated list of E.164 numbers (+12125550100)")
+                raise ValueError(f"has an entry that {NOT_A_NUMBER}; separate entries by commas")
         return value
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from schemas.base import EventData
 from schemas.envelope import Event
 from schemas.ids import partition_key
+from schemas.problems import problems_of
 from services.ingest import metrics, routes
 from services.ingest.adapters.kafka import Outlet
 from services.ingest.adapters.reports import read_report
@@ -122,8 +123,8 @@ class Ingest:
         try:
             reading = self._read(webhook, received_at, now)
         except ValidationError as error:  # the readers check first; this names what they missed
-            loc = error.errors(include_input=False, include_url=False, include_context=False)[0]["loc"]
-            raise InvalidField(".".join(str(part) for part in loc) or "body", "breaks the event's schema") from error
+            where, why = problems_of(error)[0]
+            raise InvalidField(where or "body", why) from error
         if reading.unusable:
             metrics.CALLERS_UNUSABLE.labels(reading.unusable).inc()
         if reading.ignored:

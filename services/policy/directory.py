@@ -14,7 +14,9 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from schemas.base import LocalTime
+from schemas.base import LocalTime, Zone
+from schemas.card import OfficerStatus
+from schemas.problems import NOT_A_NUMBER, problems_of, written
 from services.policy.hours import Calendar, Exceptions, Hours
 from services.policy.numbers import normalise_caller
 from services.policy.us_states import UsState, state_of
@@ -39,16 +41,8 @@ class DirectoryError(ValueError):
 def _phone(text: str) -> str:
     found = normalise_caller(text)
     if found.e164 is None or found.e164 != text:
-        raise ValueError(f"{text!r} is not a phone number in E.164 (+12125550100)")
+        raise ValueError(f"{text!r} {NOT_A_NUMBER}")
     return text
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, LookupError) as error:
-        raise ValueError(f"unknown zone {name!r}") from error
-    return name
 
 
 def _text_of_id(value: object) -> object:
@@ -57,9 +51,16 @@ def _text_of_id(value: object) -> object:
 
 
 Phone = Annotated[str, AfterValidator(_phone)]
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-NmlsId = Annotated[str, BeforeValidator(_text_of_id), Field(pattern=r"^\d{1,12}$")]
-OfficerStatus = Literal["available", "busy", "off"]
+Slug = Annotated[
+    str,
+    written(
+        "[a-z0-9][a-z0-9-]{0,62}", "is not an id; write up to 63 lowercase letters, digits or '-', such as new-york"
+    ),
+]
+NmlsId = Annotated[
+    str, BeforeValidator(_text_of_id), written("[0-9]{1,12}", "is not an NMLS id; write up to 12 digits")
+]
+Language = Annotated[str, written("[a-z]{2,3}", "is not a language; write its two or three letters, such as en")]
 
 
 class _Entry(BaseModel):
@@ -77,7 +78,7 @@ class Officer(_Entry):
     nmls_id: NmlsId
     licensed_states: tuple[UsState, ...] = Field(min_length=1)
     products: tuple[Slug, ...] = ("purchase", "refinance")
-    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = Field(default=("en",), min_length=1)
+    languages: tuple[Language, ...] = Field(default=("en",), min_length=1)
     weight: int = Field(default=1, ge=0, le=100, description="share of new leads beside the others; 0 gets none")
     daily_capacity: int = Field(default=25, ge=0, le=1000, description="new leads a local day")
     status: OfficerStatus = Field(default="available", description="at start; afterwards the services keep it")
@@ -90,7 +91,7 @@ class Branch(_Entry):
     id: Slug
     name: Annotated[str, Field(min_length=1, max_length=60)]
     numbers: tuple[Phone, ...] = Field(min_length=1, description="what borrowers dial; texts come from the first")
-    time_zone: Annotated[str, AfterValidator(_zone)]
+    time_zone: Zone
     states: tuple[UsState, ...] = Field(min_length=1)
     hours: Hours
     holidays: Literal["federal", "none"] = "federal"
@@ -264,7 +265,7 @@ class Directory(_Entry):
 def _twice(where: str, ids: Sequence[str], field: str) -> Iterator[str]:
     for at, one in enumerate(ids):
         if one in ids[:at]:
-            yield f"{where}[{at}].{field}: {one!r} is there twice"
+            yield f"{where}[{at}].{field}: duplicate {field} {one!r}"
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -276,7 +277,7 @@ class _StrictLoader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int | date):
                 if key in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", key_node.start_mark)
+                    raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
                 seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -304,7 +305,7 @@ def parse_directory(text: str, source: str = "directory") -> Directory:
     try:
         return Directory.model_validate(data)
     except ValidationError as error:
-        problems = [line for one in error.errors() for line in _lines(one["loc"], one["msg"])]
+        problems = [f"{path}: {why}" if path else why for path, why in problems_of(error)]
         raise DirectoryError(source, problems) from error
 
 
@@ -333,11 +334,3 @@ def directory_or_exit(path: Path | str, now: datetime) -> Directory:
         directory.next_business_morning(branch, now)
         directory.is_open(branch, now)
     return directory
-
-
-def _lines(loc: tuple[int | str, ...], message: str) -> list[str]:
-    path = ""
-    for part in loc:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    said = message.removeprefix("Value error, ")
-    return [f"{path}: {line}" for line in said.split("\n")] if path else said.split("\n")

@@ -35,7 +35,7 @@ def _windows(value: object) -> tuple[Window, ...]:
     for text in value:
         match = _WINDOW.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise ValueError(f"{text!r} is no window such as '08:30-12:00'")
+            raise ValueError(f"{text!r} is not a window such as '08:30-12:00'")
         h1, m1, h2, m2 = (int(part) for part in match.groups())
         try:
             window = (time(h1, m1), time(h2, m2))
@@ -52,7 +52,7 @@ def _windows(value: object) -> tuple[Window, ...]:
 def _days_of(key: object) -> Iterator[str]:
     first, _, last = str(key).partition("-")
     if first not in DAYS or (last or first) not in DAYS or DAYS.index(first) > DAYS.index(last or first):
-        raise ValueError(f"{key!r} is no day such as 'mon' or 'mon-fri'")
+        raise ValueError(f"{key!r} is not a day such as 'mon' or 'mon-fri'")
     yield from DAYS[DAYS.index(first) : DAYS.index(last or first) + 1]
 
 
@@ -71,7 +71,7 @@ class Hours(RootModel[dict[str, tuple[Window, ...]]]):
             windows = _windows(raw)
             for day in _days_of(key):
                 if day in found:
-                    raise ValueError(f"{day!r} is there twice")
+                    raise ValueError(f"duplicate day {day!r}")
                 found[day] = windows
         return found
 

@@ -10,11 +10,10 @@ from typing import Final, Literal
 
 import phonenumbers
 
+from schemas.base import E164_PATTERN
+
 CallerKind = Literal["e164", "withheld", "invalid"]
 InvalidReason = Literal["not_a_number", "impossible", "not_dialable"]
-
-NOT_A_NUMBER: Final = "is not a phone number; write +1 and ten digits, such as +12125550100"
-"""What a person is told of a wrong number."""
 
 WITHHELD_WORDS: Final = frozenset(
     {"anonymous", "restricted", "unavailable", "unknown", "private", "blocked", "withheld", "nocallerid", "none"}
@@ -38,7 +37,7 @@ _BARE_SENTINELS: Final = frozenset(s.removeprefix("+") for s in WITHHELD_SENTINE
 # rule for North America: the fictional numbers of tests, examples and the demo (NPA-555-01XX) are possible but by
 # definition not assigned, and a real caller in a newly opened area code must not wait for a library release.
 _NANP: Final = re.compile(r"\+1(?!.11)[2-9]\d{2}[2-9]\d{6}")
-_E164: Final = re.compile(r"\+[1-9]\d{6,14}")
+_E164: Final = re.compile(E164_PATTERN)
 _LONGEST: Final = 64
 
 

@@ -2,13 +2,15 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.problems import problems_of, written
 from services.runtime.clock import Clock, clock_from
 
 EXIT_CONFIG = 78
@@ -35,7 +37,7 @@ class RuntimeSettings(BaseSettings):
     ops_host: str = Field(default="127.0.0.1", description="where /healthz, /readyz and /metrics listen")
     ops_port: int = Field(default=0, ge=0, le=65535, description="0: any free port, printed at start")
     log_level: str = "INFO"
-    log_format: str = Field(default="json", pattern="^(json|console)$")
+    log_format: Literal["json", "console"] = "json"
     group_prefix: str = Field(default="", description="keeps several deployments apart on one cluster")
     instance: str = Field(default="0", description="this replica's stable name: the pod's, or its number")
 
@@ -45,7 +47,7 @@ class RuntimeSettings(BaseSettings):
         for server in value.split(","):
             host, _, port = server.strip().rpartition(":")
             if not host or not port.isdigit():
-                raise ValueError(f"{server!r} is not host:port")
+                raise ValueError(f"{server!r} is not host:port, such as 127.0.0.1:9092")
         return value
 
     @model_validator(mode="after")
@@ -78,13 +80,7 @@ class RuntimeSettings(BaseSettings):
         try:
             return cls(**overrides)
         except ValidationError as error:
-            lines = []
-            for found in error.errors(include_input=False, include_url=False):
-                name = (
-                    "RINGBACK_" + "_".join(str(part) for part in found["loc"]).upper() if found["loc"] else "settings"
-                )
-                lines.append(f"{name}: {found['msg']}")
-            raise SettingsError("\n".join(lines)) from error
+            raise SettingsError("\n".join(f"{name}: {why}" for name, why in problems_of(error, _variable))) from error
         except ValueError as error:
             raise SettingsError(str(error)) from error
 
@@ -96,6 +92,10 @@ class RuntimeSettings(BaseSettings):
         except SettingsError as error:
             print(f"settings are wrong:\n{error}", file=sys.stderr)
             raise SystemExit(EXIT_CONFIG) from error
+
+
+def _variable(loc: Sequence[int | str]) -> str:
+    return "RINGBACK_" + "_".join(str(part) for part in loc).upper() if loc else "settings"
 
 
 class MongoSettings(RuntimeSettings):
@@ -120,8 +120,10 @@ class NumberKeySettings(RuntimeSettings):
 class TwilioSettings(RuntimeSettings):
     """For services that speak to, or are spoken to by, Twilio."""
 
-    twilio_account_sid: str = Field(pattern="^AC[0-9a-fA-F]{32}$")
+    twilio_account_sid: Annotated[
+        str, written("AC[0-9a-fA-F]{32}", "is not an account SID; write AC and 32 hexadecimal digits")
+    ]
     twilio_auth_token: SecretStr
-    public_base_url: str = Field(
-        description="what providers call us by; it is what they sign", pattern="^https?://[^/]+"
-    )
+    public_base_url: Annotated[
+        str, written("https?://[^/]+.*", "is not a URL; write https:// and the host that providers reach us at")
+    ] = Field(description="what providers call us by; it is what they sign")

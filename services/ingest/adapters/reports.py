@@ -4,6 +4,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from schemas.problems import problems_of, written
 from services.ingest.domain.reported_calls import Report
 from services.ingest.errors import InvalidField, UnreadableBody
 
@@ -18,7 +19,9 @@ class CallReport(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     event: Literal["call.completed"]
-    call_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
+    call_id: Annotated[
+        str, written(r"[\x21-\x7e]{1,128}", "is not an id; write up to 128 letters, digits or signs, no spaces")
+    ]
     from_: Annotated[str | None, Field(alias="from", max_length=200)]
     to: Annotated[str, Field(max_length=200)]
     started_at: AwareDatetime
@@ -39,10 +42,10 @@ def read_report(body: bytes) -> Report:
     try:
         said = CallReport.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        if not first["loc"]:
-            raise UnreadableBody("malformed_body", "the body is no JSON object") from error
-        raise InvalidField(".".join(str(part) for part in first["loc"]), first["msg"]) from error
+        where, why = problems_of(error)[0]
+        if not where:
+            raise UnreadableBody("malformed_body", "the body is not a JSON object") from error
+        raise InvalidField(where, why) from error
     return Report(
         call_id=said.call_id,
         caller=said.from_,

@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Final, Literal, get_args
 
 from schemas.inbound import ReceiptReceived, ReceiptStatus, ReplyReceived
+from schemas.problems import NOT_A_NUMBER
 from services.ingest.domain.fields import Fields, one_of
 from services.ingest.domain.lender import Lender
 from services.ingest.domain.reading import Draft, GoOn, Reading
 from services.ingest.errors import InvalidField
-from services.policy.numbers import NOT_A_NUMBER, normalise_caller
+from services.policy.numbers import normalise_caller
 
 STATUSES: Final[tuple[ReceiptStatus, ...]] = get_args(ReceiptStatus)
 KEYWORDS: Final[tuple[Literal["STOP", "START", "HELP"], ...]] = ("STOP", "START", "HELP")

@@ -1,15 +1,15 @@
 """Reads and checks cadence files: a new cadence needs no code."""
 
 import re
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.base import Lane
+from schemas.problems import problems_of, written
 from services.sequencer.domain.cadence import Cadence, Cadences, Step, Stop
 from services.sequencer.errors import CadenceError
 
@@ -27,7 +27,14 @@ def _duration(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
+Name = Annotated[
+    str,
+    written("[a-z][a-z0-9-]{0,19}", "is not a name; write up to 20 lowercase letters, digits or '-', a letter first"),
+]
+Family = Annotated[
+    str,
+    written("([a-z][a-z0-9_]{0,39})?", "is not a template family; write up to 40 lowercase letters, digits or '_'"),
+]
 
 
 class _Strict(BaseModel):
@@ -39,7 +46,7 @@ class StepFile(_Strict):
 
     name: Name
     channel: Literal["sms", "phone"]
-    template: str = Field(default="", pattern=r"^([a-z][a-z0-9_]{0,39})?$")
+    template: Family = ""
     lane: Lane = "normal"
     delay: Duration | None = None
     at: Literal["callback_morning"] | None = None
@@ -96,7 +103,7 @@ def load_cadences(*folders: Path) -> Cadences:
                 wrong.append(f"{path.name}: name: is {read.name!r}, the file's name says {path.stem!r}")
             found[read.name] = Cadence(read.name, tuple(step.step() for step in read.steps))
         except ValidationError as error:
-            wrong += [f"{path.name}: {_where(problem['loc'])}: {problem['msg']}" for problem in error.errors()]
+            wrong += [f"{path.name}: {where or 'file'}: {why}" for where, why in problems_of(error)]
         except (OSError, ValueError, yaml.YAMLError) as error:
             wrong.append(f"{path.name}: {error}")
     if not found and not wrong:
@@ -104,7 +111,3 @@ def load_cadences(*folders: Path) -> Cadences:
     if wrong:
         raise CadenceError("\n".join(wrong))
     return found
-
-
-def _where(loc: Sequence[Any]) -> str:
-    return ".".join(str(part) for part in loc) or "file"

@@ -33,11 +33,11 @@ def test_new_cadence_needs_no_code(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("delay: 0s", "delay: soon"), r"short.yaml: steps.0.delay: .*10m"),
-        (("channel: sms", "channel: fax"), r"short.yaml: steps.0.channel"),
-        (("template: hello, ", ""), r"short.yaml: steps.0: .*template"),
-        (("[opted_out]", "[replied]"), r"short.yaml: steps.0: .*opted_out"),
-        (("lane: urgent", "lain: urgent"), r"short.yaml: steps.0.lain"),
+        (("delay: 0s", "delay: soon"), r"short.yaml: steps\[0\]\.delay: .*10m"),
+        (("channel: sms", "channel: fax"), r"short.yaml: steps\[0\]\.channel"),
+        (("template: hello, ", ""), r"short.yaml: steps\[0\]: .*template"),
+        (("[opted_out]", "[replied]"), r"short.yaml: steps\[0\]: .*opted_out"),
+        (("lane: urgent", "lain: urgent"), r"short.yaml: steps\[0\]\.lain"),
         (("name: short", "name: long"), r"short.yaml: name: is 'long'"),
         (("channel: sms", "channel: phone, at: callback_morning"), r"either `delay` or `at`"),
         (("steps:", "steps"), r"short.yaml: "),
