@@ -6,7 +6,7 @@ Decisions are `domain`'s, the outside is `adapters`'; here they meet. When what 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -34,9 +34,9 @@ from services.notifier.domain.facts import (
     ReceiptCame,
     Refused,
 )
-from services.notifier.domain.gate import Hold, Open, Verdict, gate
+from services.notifier.domain.gate import GateVerdict, Hold, Open, gate
 from services.notifier.domain.machine import Decision, decide
-from services.policy.directory import Directory
+from services.policy.directory import Directory, DirectoryError
 from services.policy.suppression import suppression_id
 from services.runtime.clock import Clock
 from services.runtime.errors import TransientError
@@ -180,11 +180,26 @@ class Shell:
         self._note(answer)
         await self._surely(replace(posting, posted_real=posted_real), answer)
 
-    def _gate(self, delivery: Delivery, borrower: Borrower) -> Verdict:
-        tail = self.tail.of(delivery.key)
-        return gate(delivery, borrower.card, borrower.suppressed, tail, self.clock.now())
+    def _gate(self, delivery: Delivery, borrower: Borrower) -> GateVerdict:
+        now = self.clock.now()
+        return gate(
+            delivery,
+            card=borrower.card,
+            suppressed=borrower.suppressed,
+            tail=self.tail.of(delivery.key),
+            policy=self.directory.policies.for_caller(delivery.caller),
+            branch_open=self._branch_is_open(borrower.card.branch_id if borrower.card else delivery.branch_id, now),
+            now=now,
+        )
 
-    async def _stop(self, delivery: Delivery, verdict: Verdict) -> None:
+    def _branch_is_open(self, branch_id: str, now: datetime) -> bool:
+        """Return whether a branch is open; one that the directory does not have is closed."""
+        try:
+            return self.directory.is_open(branch_id, now)
+        except DirectoryError:
+            return False
+
+    async def _stop(self, delivery: Delivery, verdict: GateVerdict) -> None:
         if isinstance(verdict, Hold):
             metrics.HELD.labels(verdict.why).inc()
             await self.release(delivery)

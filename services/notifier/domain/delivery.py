@@ -113,6 +113,11 @@ class Delivery:
         """What at most one delivery may hold as `sent_key`: one text per step of a sequence."""
         return f"{self.sequence_id}:{self.step}"
 
+    @property
+    def of_cadence(self) -> bool:
+        """Whether it is a step of a cadence; a text outside one has the lead's id for its sequence (design 2)."""
+        return self.sequence_id != self.lead_id
+
     @classmethod
     def of(cls, event: Event[EventData], due: TouchDue, now: datetime, real_now: datetime) -> "Delivery":
         """Return the delivery of a touch that has just been read."""

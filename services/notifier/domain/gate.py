@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from schemas.card import LeadCard
+from schemas.touches import SuppressReason
 from services.notifier.domain.delivery import Delivery
 from services.notifier.domain.facts import CameTooLate, GateClosed
+from services.policy.directory import CallerPolicy
 
 REPLY_SETTLES: Final = timedelta(seconds=30)
 """How long leads is given to read a reply before the text is tried again."""
@@ -39,17 +41,31 @@ class Hold:
     why: Literal["tail_away"]
 
 
-Verdict = Open | Hold | GateClosed | CameTooLate
+GateVerdict = Open | Hold | GateClosed | CameTooLate
 
 
-def gate(delivery: Delivery, card: LeadCard | None, suppressed: bool, tail: Tail, now: datetime) -> Verdict:
+def gate(
+    delivery: Delivery,
+    *,
+    card: LeadCard | None,
+    suppressed: bool,
+    tail: Tail,
+    policy: CallerPolicy,
+    branch_open: bool,
+    now: datetime,
+) -> GateVerdict:
     """Return whether a text may go.
+
+    What the borrower said comes first (opted out, paused, overtaken), then what the lender decided, and last the reply
+    that leads may not have read: only that one can change within seconds.
 
     Args:
         delivery: the text.
         card: the lead as leads has it; None when there is none.
         suppressed: whether the number is in `suppressions`.
         tail: what the tail knows of the caller, read after `card`.
+        policy: what the lender decided for this caller.
+        branch_open: whether the lead's branch is open at `now`.
         now: virtual.
     """
     if now >= delivery.expires_at:
@@ -66,6 +82,8 @@ def gate(delivery: Delivery, card: LeadCard | None, suppressed: bool, tail: Tail
         return GateClosed("paused")
     if delivery.lead_seq < card.halt_seq:
         return GateClosed("overtaken")
+    if refused := _refused_by(policy, delivery, card, branch_open=branch_open):
+        return GateClosed(refused)
     if not tail.complete:
         return Hold("tail_away")
     if tail.replies - set(card.seen):
@@ -73,3 +91,19 @@ def gate(delivery: Delivery, card: LeadCard | None, suppressed: bool, tail: Tail
         return GateClosed("reply_in_flight", now + REPLY_SETTLES)
     # Send windows and caps are decided here, with `until`, and nowhere else; they come with the policy.
     return Open()
+
+
+def _refused_by(
+    policy: CallerPolicy, delivery: Delivery, card: LeadCard, *, branch_open: bool
+) -> SuppressReason | None:
+    """Return why the lender's policy keeps this text of a cadence from ever going; None when it lets it go."""
+    if not delivery.of_cadence:
+        return None
+    if delivery.first_of_sequence:
+        return None if branch_open or policy.after_hours_text else "after_hours_policy"
+    if not policy.second_text_needs_consent:
+        return None
+    # A reply during the sequence is no consent to its later texts: it ends them. So only an earlier one counts, and a
+    # touch that does not say when its sequence began cannot show one.
+    replied, began = card.first_reply_at, delivery.base_at
+    return None if replied and began and replied < began else "consent_needed"

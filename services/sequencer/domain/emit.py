@@ -41,7 +41,7 @@ def _event(effect: Effect, row: Row, cause: Event[EventData], sequence: str, abo
                 due_at=effect.due_at,
                 expires_at=effect.expires_at,
                 lead_seq=row.lead_seq,
-                base_at=row.sequence.call_ended_at if row.sequence and effect.first else None,
+                base_at=row.sequence.call_ended_at if row.sequence else None,
                 first_of_sequence=effect.first,
             )
             return cause.caused(touch, data, SOURCE, cause.time)

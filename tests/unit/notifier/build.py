@@ -101,13 +101,14 @@ class Bench:
     producer: FakeProducer = field(default_factory=FakeProducer)
     tail: FakeTail = field(default_factory=FakeTail)
     health: Health = field(default_factory=Health)
+    directory: Directory = DIRECTORY
     taken: list[Delivery] = field(default_factory=list)
     full: bool = False
     told: int = 0
 
     def __post_init__(self) -> None:
         self.shell = Shell(
-            self.store, self.provider, self.producer, self.tail, DIRECTORY, self.clock, self.health, NUMBER_KEY,
+            self.store, self.provider, self.producer, self.tail, self.directory, self.clock, self.health, NUMBER_KEY,
             "https://hooks.example.com", "0",
         )  # fmt: skip
         self.store.leads[LEAD] = card()

@@ -5,15 +5,43 @@ from typing import Any
 
 import pytest
 
+from services.notifier.domain.delivery import Delivery
 from services.notifier.domain.facts import CameTooLate, GateClosed
-from services.notifier.domain.gate import REPLY_SETTLES, Hold, Open, Tail, Verdict, gate
-from tests.unit.notifier.build import OPEN, delivery, lead_card
+from services.notifier.domain.gate import REPLY_SETTLES, GateVerdict, Hold, Open, Tail, gate
+from services.policy.directory import CallerPolicy
+from tests.unit.notifier.build import LEAD, OPEN, delivery, lead_card
 
 QUIET = Tail(complete=True)
+ANYTHING_GOES = CallerPolicy(after_hours_text=True, second_text_needs_consent=False)
+DAY_TEXTS_ONLY = CallerPolicy(after_hours_text=False, second_text_needs_consent=False)
+CONSENT_FIRST = CallerPolicy(after_hours_text=True, second_text_needs_consent=True)
+STRICTEST = CallerPolicy(after_hours_text=False, second_text_needs_consent=True)
+
+LATER = delivery(step="text-10min", first_of_sequence=False)
+DESK = delivery(step="desk:1", first_of_sequence=False, sequence_id=LEAD)
+ALERT = delivery(audience="officer")
 
 
-def verdict(*, suppressed: bool = False, tail: Tail = QUIET, late_s: float = 0, **card: Any) -> Verdict:
-    return gate(delivery(), lead_card(**card), suppressed, tail, OPEN + timedelta(seconds=late_s))
+def verdict(
+    text: Delivery | None = None,
+    *,
+    suppressed: bool = False,
+    tail: Tail = QUIET,
+    policy: CallerPolicy = ANYTHING_GOES,
+    branch_open: bool = True,
+    late_s: float = 0,
+    no_lead: bool = False,
+    **card: Any,
+) -> GateVerdict:
+    return gate(
+        text or delivery(),
+        card=None if no_lead else lead_card(**card),
+        suppressed=suppressed,
+        tail=tail,
+        policy=policy,
+        branch_open=branch_open,
+        now=OPEN + timedelta(seconds=late_s),
+    )
 
 
 def test_open_texting_no_reply_in_time_may_go() -> None:
@@ -34,8 +62,8 @@ def test_stop_pause_or_a_newer_halt_closes_for_good(said: dict[str, Any], reason
 
 
 def test_no_lead_closes_and_a_suppressed_number_needs_none_to_be_opted_out() -> None:
-    assert gate(delivery(), None, False, QUIET, OPEN) == GateClosed("no_lead")
-    assert gate(delivery(), None, True, QUIET, OPEN) == GateClosed("opted_out")
+    assert verdict(no_lead=True) == GateClosed("no_lead")
+    assert verdict(no_lead=True, suppressed=True) == GateClosed("opted_out")
 
 
 def test_halt_that_the_decider_had_read_does_not_close() -> None:
@@ -58,6 +86,53 @@ def test_expiry_is_the_instant_itself_and_comes_before_a_tail_that_is_away() -> 
 
 
 def test_officer_skips_all_but_expiry() -> None:
-    alert = delivery(audience="officer")
-    assert gate(alert, lead_card(texting="stopped"), True, Tail(complete=False), OPEN) == Open()
-    assert gate(alert, None, True, QUIET, alert.expires_at) == CameTooLate()
+    away = Tail(complete=False)
+    assert verdict(ALERT, suppressed=True, tail=away, policy=STRICTEST, branch_open=False, texting="stopped") == Open()
+    assert verdict(ALERT, no_lead=True, suppressed=True, late_s=300) == CameTooLate()
+
+
+def test_first_text_at_a_closed_branch_is_refused_for_good_where_the_lender_sends_none_after_hours() -> None:
+    assert verdict(policy=DAY_TEXTS_ONLY, branch_open=False) == GateClosed("after_hours_policy")
+    assert verdict(policy=DAY_TEXTS_ONLY, branch_open=True) == Open()
+    assert verdict(policy=ANYTHING_GOES, branch_open=False) == Open()
+
+
+def test_later_text_of_a_cadence_at_a_closed_branch_is_not_asked_about_hours() -> None:
+    assert verdict(LATER, policy=DAY_TEXTS_ONLY, branch_open=False) == Open()
+
+
+def test_later_text_that_needs_consent_is_refused_for_good_unless_the_borrower_texted_before_the_sequence() -> None:
+    before, during = OPEN - timedelta(seconds=1), OPEN + timedelta(seconds=1)
+    assert LATER.base_at == OPEN
+    assert verdict(LATER, policy=CONSENT_FIRST) == GateClosed("consent_needed")
+    assert verdict(LATER, policy=CONSENT_FIRST, first_reply_at=before) == Open()
+    assert verdict(LATER, policy=CONSENT_FIRST, first_reply_at=OPEN) == GateClosed("consent_needed")
+    assert verdict(LATER, policy=CONSENT_FIRST, first_reply_at=during) == GateClosed("consent_needed")
+    assert verdict(LATER, policy=ANYTHING_GOES) == Open()
+
+
+def test_later_text_that_does_not_say_when_its_sequence_began_shows_no_consent() -> None:
+    undated = delivery(step="text-10min", first_of_sequence=False, base_at=None)
+    assert verdict(undated, policy=CONSENT_FIRST, first_reply_at=OPEN) == GateClosed("consent_needed")
+
+
+def test_first_text_needs_no_consent() -> None:
+    assert verdict(policy=CONSENT_FIRST) == Open()
+
+
+def test_text_outside_a_cadence_is_none_of_the_policies_business() -> None:
+    assert verdict(DESK, policy=STRICTEST, branch_open=False) == Open()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [({"suppressed": True}, "opted_out"), ({"texting": "paused"}, "paused"), ({"halt_seq": 2}, "overtaken")],
+)
+def test_what_the_borrower_said_is_told_before_what_the_lender_decided(said: dict[str, Any], reason: str) -> None:
+    assert verdict(policy=STRICTEST, branch_open=False, **said) == GateClosed(reason)  # type: ignore[arg-type]
+    assert verdict(LATER, policy=STRICTEST, **said) == GateClosed(reason)  # type: ignore[arg-type]
+
+
+def test_refusal_by_policy_waits_neither_for_the_tail_nor_for_a_reply_to_be_read() -> None:
+    for tail in (Tail(complete=False), Tail(complete=True, replies=frozenset({"a"}))):
+        assert verdict(policy=DAY_TEXTS_ONLY, branch_open=False, tail=tail) == GateClosed("after_hours_policy")
