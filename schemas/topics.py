@@ -51,10 +51,15 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 
-def topics_of(group_prefix: str = "") -> tuple[Topic, ...]:
-    """Return a deployment's topics: all of them, and the changelog under the deployment's own prefix."""
+def topics_of(group_prefix: str = "", partitions: int = PARTITIONS) -> tuple[Topic, ...]:
+    """Return a deployment's topics: the changelog under the deployment's own prefix, dead letters in partitions of their own."""
     return tuple(
-        replace(topic, name=group_prefix + topic.name) if topic.name == CHANGELOG else topic for topic in TOPICS
+        replace(
+            topic,
+            name=group_prefix + topic.name if topic.name == CHANGELOG else topic.name,
+            partitions=partitions if topic.partitions == PARTITIONS else topic.partitions,
+        )
+        for topic in TOPICS
     )
 
 

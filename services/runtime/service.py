@@ -5,12 +5,13 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
-from typing import Protocol
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import structlog
 
 from services.runtime import logs, ops
+from services.runtime.exits import EXIT_FAILED, EXIT_STOPPED
 from services.runtime.health import Health
 from services.runtime.settings import RuntimeSettings
 
@@ -46,8 +47,17 @@ class Resource:
         """Let go."""
 
 
-async def run(name: str, settings: RuntimeSettings, health: Health, parts: Sequence[Part], **ports: int) -> int:
-    """Run a service until it is told to stop; return the exit code.
+@runtime_checkable
+class Listener(Protocol):
+    """A part that listens for connections: its ports are printed for whoever started the service."""
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """What listens on which port; complete once the part has started."""
+
+
+async def run(name: str, settings: RuntimeSettings, health: Health, parts: Sequence[Part]) -> int:
+    """Run a service until it is told to stop; return its exit code (`exits`).
 
     Prints one JSON line with the service's name and ports once it listens, for whoever started it.
     """
@@ -63,23 +73,23 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
     )
     started: list[Part] = []
     tasks: list[asyncio.Task[None]] = []
-    code = 0
+    code = EXIT_STOPPED
     try:
         for part in parts:
             await part.start()
             started.append(part)
         tasks = [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts]
         health.ready("start")
-        found = {key: value for part in parts for key, value in getattr(part, "ports", {}).items()}
-        print(json.dumps({"service": name, "ops_port": port, **ports, **found}), flush=True)
+        ports = {key: value for part in parts if isinstance(part, Listener) for key, value in part.ports.items()}
+        print(json.dumps({"service": name, "ops_port": port, **ports}), flush=True)
         waiter = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
         waiter.cancel()
         for task in done - {waiter}:
-            code = 1
+            code = EXIT_FAILED
             log.error("part_ended", part=task.get_name(), exc_info=task.exception())
     except Exception:
-        code = 1
+        code = EXIT_FAILED
         log.exception("cannot_start")
     health.unready("stop", "stopping")
     with contextlib.suppress(TimeoutError):
@@ -88,7 +98,7 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
                 try:
                     await part.stop()
                 except Exception:
-                    code = 1
+                    code = EXIT_FAILED
                     log.exception("cannot_stop", part=type(part).__name__)
     for task in tasks:
         task.cancel()

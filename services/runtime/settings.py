@@ -1,26 +1,28 @@
 """Settings come from the environment alone (prefix `RINGBACK_`), secrets also by file; each service adds its own fields."""
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.problems import problems_of, written
+from schemas.topics import PARTITIONS, Topic, topics_of
 from services.runtime.clock import Clock, clock_from
-
-EXIT_CONFIG = 78
-"""sysexits.h EX_CONFIG: a supervisor should not restart in a tight loop on it."""
+from services.runtime.exits import exit_with_problems
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 class SettingsError(Exception):
-    """The environment is wrong; the message lists everything that is, a line each."""
+    """The environment is wrong; `problems` lists everything that is, each with its setting."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
 
 
 class RuntimeSettings(BaseSettings):
@@ -36,9 +38,12 @@ class RuntimeSettings(BaseSettings):
     twilio_base_url: str = Field(default="https://api.twilio.com", description="the sandbox's URL outside production")
     ops_host: str = Field(default="127.0.0.1", description="where /healthz, /readyz and /metrics listen")
     ops_port: int = Field(default=0, ge=0, le=65535, description="0: any free port, printed at start")
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
     group_prefix: str = Field(default="", description="keeps several deployments apart on one cluster")
+    topic_partitions: int = Field(
+        default=PARTITIONS, ge=1, le=1000, description="of every topic but dead letters; fixed once there are events"
+    )
     instance: str = Field(default="0", description="this replica's stable name: the pod's, or its number")
 
     @field_validator("kafka_bootstrap_servers")
@@ -54,48 +59,57 @@ class RuntimeSettings(BaseSettings):
     def _clock_is_safe(self) -> Self:
         if self.clock != "system" and urlsplit(self.twilio_base_url).hostname not in LOOPBACK:
             raise ValueError("RINGBACK_CLOCK may be a file only while RINGBACK_TWILIO_BASE_URL is on loopback")
+        try:
+            clock_from(self.clock)
+        except OSError as error:
+            raise ValueError(f"RINGBACK_CLOCK: cannot read {self.clock}: {error.strerror}") from error
         return self
 
     def group(self, name: str) -> str:
         """Return the consumer group of a part of this deployment."""
         return f"{self.group_prefix}ringback-{name}"
 
+    def topics(self, *names: str) -> tuple[Topic, ...]:
+        """Return this deployment's topics: those named, or all; the changelog's name has the deployment's prefix."""
+        found = topics_of(self.group_prefix, self.topic_partitions)
+        return tuple(topic for topic in found if topic.name in names) if names else found
+
     def make_clock(self) -> Clock:
         """Return the clock these settings name."""
         return clock_from(self.clock)
 
-    def effective(self) -> dict[str, Any]:
+    def effective(self) -> dict[str, object]:
         """Return the settings as they took effect, secrets masked."""
         return {
             f"RINGBACK_{name.upper()}": "********" if isinstance(value, SecretStr) else value for name, value in self
         }
 
     @classmethod
-    def load(cls, **overrides: Any) -> Self:
+    def load(cls, **overrides: object) -> Self:
         """Read the environment.
 
         Raises:
             SettingsError: lists every missing or wrong setting.
         """
         try:
-            return cls(**overrides)
+            return cls.model_validate(overrides)
         except ValidationError as error:
-            raise SettingsError("\n".join(f"{name}: {why}" for name, why in problems_of(error, _variable))) from error
+            problems = problems_of(error, _variable)
+            raise SettingsError([f"{name}: {why}" if name else why for name, why in problems]) from error
         except ValueError as error:
-            raise SettingsError(str(error)) from error
+            raise SettingsError([str(error)]) from error
 
     @classmethod
-    def load_or_exit(cls, **overrides: Any) -> Self:
-        """Read the environment, or say all that is wrong with it and exit with 78."""
+    def load_or_exit(cls, **overrides: object) -> Self:
+        """Read the environment, or list all that is wrong with it and exit with 78."""
         try:
             return cls.load(**overrides)
         except SettingsError as error:
-            print(f"settings are wrong:\n{error}", file=sys.stderr)
-            raise SystemExit(EXIT_CONFIG) from error
+            exit_with_problems("settings", error.problems)
 
 
 def _variable(loc: Sequence[int | str]) -> str:
-    return "RINGBACK_" + "_".join(str(part) for part in loc).upper() if loc else "settings"
+    return "RINGBACK_" + "_".join(str(part) for part in loc).upper() if loc else ""
 
 
 class MongoSettings(RuntimeSettings):

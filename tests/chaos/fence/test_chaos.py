@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.kafka import LocalKafka
-from services.sequencer.adapters.fence import EXIT_LEASE_LOST, EXIT_STOP_HUNG
+from services.runtime.exits import EXIT_LEASE_LOST, EXIT_STOP_HUNG
 from tests.chaos.fence.harness import SESSION_S, Rig, rig_on, until
 
 ROUNDS = int(os.environ.get("RINGBACK_CHAOS_ROUNDS", "12"))

@@ -3,11 +3,14 @@
 import io
 import json
 import logging
+from pathlib import Path
 
 import pytest
 import structlog
 
+from schemas.topics import CHANGELOG
 from services.runtime import logs
+from services.runtime.clock import real_now, write_clock
 from services.runtime.settings import MongoSettings, SettingsError, TwilioSettings
 
 
@@ -37,11 +40,34 @@ def test_all_wrong_settings_are_named_at_once() -> None:
         assert f"RINGBACK_{name}: " in text
 
 
-def test_virtual_clock_is_refused_unless_twilio_is_on_loopback() -> None:
-    good = {"kafka_bootstrap_servers": "127.0.0.1:9092", "mongodb_url": "mongodb://127.0.0.1"}
+GOOD = {"kafka_bootstrap_servers": "127.0.0.1:9092", "mongodb_url": "mongodb://127.0.0.1"}
+
+
+def test_virtual_clock_is_refused_unless_twilio_is_on_loopback(tmp_path: Path) -> None:
+    clock = tmp_path / "clock.json"
+    write_clock(clock, real_now(), 0)
     with pytest.raises(SettingsError, match="loopback"):
-        MongoSettings.load(**good, clock="/some/file")
-    MongoSettings.load(**good, clock="/some/file", twilio_base_url="http://127.0.0.1:4010")
+        MongoSettings.load(**GOOD, clock=str(clock))
+    assert MongoSettings.load(**GOOD, clock=str(clock), twilio_base_url="http://127.0.0.1:4010").make_clock().is_file
+
+
+@pytest.mark.parametrize("text", [None, "{}"], ids=["no file", "no clock in it"])
+def test_clock_file_that_cannot_be_read_is_a_wrong_setting(tmp_path: Path, text: str | None) -> None:
+    clock = tmp_path / "clock.json"
+    if text is not None:
+        clock.write_text(text)
+    with pytest.raises(SettingsError, match=r"clock\.json"):
+        MongoSettings.load(**GOOD, clock=str(clock), twilio_base_url="http://127.0.0.1:4010")
+
+
+def test_deployments_topics_carry_its_prefix_and_its_number_of_partitions() -> None:
+    """Only the changelog belongs to one deployment; dead letters keep their own number of partitions."""
+    settings = MongoSettings.load(**GOOD, group_prefix="blue-", topic_partitions=6)
+    found = {topic.name: topic.partitions for topic in settings.topics()}
+    assert found[f"blue-{CHANGELOG}"] == found["leads"] == 6
+    assert found["leads.dlq"] == 3
+    assert CHANGELOG not in found
+    assert [topic.name for topic in settings.topics("replies", "receipts")] == ["replies", "receipts"]
 
 
 def test_effective_settings_hide_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,6 @@ Needs: source topics with equal partition counts, neither compacted nor transact
 0.1) with the same count; something that starts the process again when it ends. Rows are JSON-able dicts, never empty.
 """
 
-from .exits import EXIT_LEASE_LOST, EXIT_SEND_FAILED, EXIT_STOP_HUNG
 from .lease import Lease
 from .pins import UntestedVersion, check_pins
 from .settings import FenceSettings
@@ -34,9 +33,6 @@ from .table import Row
 from .worker import UNCHANGED, Fence, FenceRefusal, Incoming, Outcome, Send, Unchanged, dead_letter, run_until_stopped
 
 __all__ = [
-    "EXIT_LEASE_LOST",
-    "EXIT_SEND_FAILED",
-    "EXIT_STOP_HUNG",
     "UNCHANGED",
     "Fence",
     "FenceRefusal",

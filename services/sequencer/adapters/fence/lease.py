@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 from services.runtime.clock import boottime_s
+from services.runtime.exits import EXIT_LEASE_LOST
 
-from .exits import EXIT_LEASE_LOST, end_process
+from .exits import end_process
 
 SHARE = 0.85
 """Of the session: leaves room for clocks that differ in rate and for the way to the broker."""

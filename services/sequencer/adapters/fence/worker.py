@@ -15,9 +15,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from faust.types import TP
 
 from services.runtime.clock import monotonic_s, real_now
+from services.runtime.exits import EXIT_SEND_FAILED, EXIT_STOP_HUNG
 from services.runtime.offsets import Ends
 
-from .exits import EXIT_SEND_FAILED, EXIT_STOP_HUNG, end_process
+from .exits import end_process
 from .lease import Lease
 from .pins import check_pins
 from .recovery import FencedTableManager
