@@ -13,7 +13,7 @@ SERVICES: Final = ("ingest", "leads", "notifier", "sequencer")
 WITH_DOCUMENTS: Final = {
     "leads": "services/leads/adapters/mongo.py",
     "notifier": "services/notifier/adapters/mongo.py",
-    "sequencer": "services/sequencer/adapters/timers.py",
+    "sequencer": "services/sequencer/adapters/mongo.py",
 }
 RULES_LIBRARIES: Final = ("holidays", "jinja2", "phonenumbers", "pydantic", "smsutil", "yaml")
 """What policy's rules are computed with; none of them reads a clock, a socket or a setting."""

@@ -5,7 +5,8 @@ from services.runtime import service
 from services.runtime.consumer import ConsumerLoop
 from services.runtime.health import Health
 from services.runtime.producer import KafkaProducer
-from services.sequencer.adapters.timers import MongoTimers, TimerStore
+from services.sequencer.adapters.mongo import MongoTimers
+from services.sequencer.adapters.store import TimerStore
 from services.sequencer.settings import TimekeeperSettings
 from services.sequencer.timekeeper.keeper import Keeper
 

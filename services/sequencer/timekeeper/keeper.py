@@ -1,12 +1,10 @@
 """Taking timers in, in batches, and firing what falls due."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
-
-import structlog
+from typing import Any, Final
 
 from schemas.base import EventData
 from schemas.envelope import Event
@@ -16,36 +14,45 @@ from services.runtime.errors import TransientError
 from services.runtime.handled import APPLIED, Handled, ignored
 from services.runtime.health import Health
 from services.runtime.producer import Producer
-from services.sequencer.adapters.timers import Timer, TimerStore
+from services.runtime.rounds import Rounds
+from services.sequencer.adapters.store import Claim, Timer, TimerStore
+from services.sequencer.errors import BrokenTimer
 from services.sequencer.metrics import TIMER_LATE_SECONDS, TIMERS_FIRED, TIMERS_REARMED, TIMERS_SET
 
-log = structlog.get_logger(__name__)
-
-SOURCE = "ringback/timekeeper"
-BATCH = 500
-LEASE_S = 10.0
+SOURCE: Final = "ringback/timekeeper"
+BATCH: Final = 500
+LEASE_S: Final = 10.0
 """How long others leave a claimed timer alone; a batch takes a small part of a second."""
-POLL_S = 1.0
+POLL_S: Final = 1.0
 """How often to look without a reason to: only timers that another instance left behind wait for this."""
-AWAY_S = 0.5
 
 
 def timer_of(event: Event[EventData], data: TimerSet) -> Timer:
     """Return the timer an event asks for; a part of a millisecond is rounded up, so that none fires early."""
-    due = data.due_at + timedelta(microseconds=-data.due_at.microsecond % 1000)
     return Timer(
-        data.timer_id, due, data.step, event.key.decode(), event.lender_id, event.branch_id, event.traceparent,
-        data.due_local,
-    )  # fmt: skip
+        timer_id=data.timer_id,
+        due=data.due_at + timedelta(microseconds=-data.due_at.microsecond % 1000),
+        step=data.step,
+        key=event.key.decode(),
+        lender_id=event.lender_id,
+        branch_id=event.branch_id,
+        traceparent=event.traceparent,
+        due_local=data.due_local,
+    )
 
 
 def tick_of(timer: Timer) -> Event[EventData]:
     """Return a timer's tick: the same one however often, and whenever, it is sent."""
-    data = TimerDue(timer_id=timer.timer_id, due_at=timer.due, step=timer.step)
     return Event(
-        timer.timer_id, data, SOURCE, timer.due, timer.key.encode(), timer.lender_id, timer.branch_id, None,
-        timer.traceparent,
-    )  # fmt: skip
+        id=timer.timer_id,
+        data=TimerDue(timer_id=timer.timer_id, due_at=timer.due, step=timer.step),
+        source=SOURCE,
+        time=timer.due,
+        key=timer.key.encode(),
+        lender_id=timer.lender_id,
+        branch_id=timer.branch_id,
+        traceparent=timer.traceparent,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ class _Waiting:
     known: asyncio.Future[bool]
 
 
-class Keeper:
+class Keeper(Rounds):
     """Keeps timers and fires them; a part of the service, and the handler of `sequencer-timers`.
 
     Args:
@@ -64,12 +71,15 @@ class Keeper:
         health: told what it waits for.
     """
 
+    name = "timers"
+    period_s = POLL_S
+
     def __init__(self, store: TimerStore, producer: Producer, clock: Clock, health: Health) -> None:
-        self._store, self._producer, self._clock, self._health = store, producer, clock, health
+        super().__init__(health)
+        self._store, self._producer, self._clock = store, producer, clock
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
-        self._stopping = False
+        self._next_due: datetime | None = None
 
     # -- in --
 
@@ -78,6 +88,7 @@ class Keeper:
 
         Raises:
             TransientError: it is not; the event must come again.
+            PermanentError: it never will be.
         """
         if not isinstance(event.data, TimerSet):
             return ignored("not_for_us")
@@ -90,20 +101,28 @@ class Keeper:
         return APPLIED if new else ignored("known")
 
     async def _write(self) -> None:
-        """Write what waits, one batch after the other: while one is under way, the next gathers."""
+        """Write what waits, one batch after the other: while one is being written, the next gathers."""
         while self._waiting:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            try:
-                new = await self._store.put([waiting.timer for waiting in batch])
-            except Exception as error:
+            await self._put(batch)
+            self.wake()
+
+    async def _put(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            new = await self._store.put([waiting.timer for waiting in batch])
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, TransientError):
+                # One timer that can never be written must not take the others of its batch with it.
                 for waiting in batch:
-                    if not waiting.known.done():
-                        waiting.known.set_exception(error)
-                continue
+                    await self._put([waiting])
+                return
             for waiting in batch:
                 if not waiting.known.done():
-                    waiting.known.set_result(waiting.timer.timer_id in new)
-            self._wake.set()
+                    waiting.known.set_exception(error)
+            return
+        for waiting in batch:
+            if not waiting.known.done():
+                waiting.known.set_result(waiting.timer.timer_id in new)
 
     # -- out --
 
@@ -111,56 +130,58 @@ class Keeper:
         """Nothing to prepare."""
         self._health.idle_checks.append(self.busy_with)
 
-    async def stop(self) -> None:
-        """Fire nothing more; what is claimed falls back when its lease ends."""
-        self._stopping = True
-        self._wake.set()
+    async def round(self) -> None:
+        """Fire everything that is due; note when the next timer is."""
+        while await self.fire_due() == BATCH and not self.stopping:
+            self._health.beat(self.name)
+        self._next_due = await self._store.next_due()
 
-    async def run(self) -> None:
-        """Fire what falls due until stopped."""
-        while not self._stopping:
-            self._health.beat("timers")
-            self._wake.clear()
-            try:
-                if await self.fire_due() == BATCH:
-                    continue
-                due = await self._store.next_due()
-            except TransientError as error:
-                self._health.unready("timers", str(error))
-                log.warning("timers_wait", why=str(error))
-                await asyncio.sleep(AWAY_S)
-                continue
-            self._health.ready("timers")
-            await self._until(due)
+    async def rest(self) -> None:
+        """Wait for the earliest timer, a new one, or a little while."""
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(super().rest())]
+        if self._next_due is not None:
+            waits.append(asyncio.create_task(self._clock.sleep_until(self._next_due)))
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # a clock file that cannot be read fails the round, and is said
+        finally:
+            for task in waits:
+                task.cancel()
 
     async def fire_due(self) -> int:
-        """Fire one batch of what is due; return how many timers were claimed."""
+        """Fire one batch of what is due; return how many timers were claimed.
+
+        Claimed timers that could not be fired fall back when the lease ends.
+
+        Raises:
+            TransientError: MongoDB or Kafka is away.
+        """
         now = self._clock.now()
         claim = await self._store.claim(now, BATCH, LEASE_S)
-        if not claim.timers:
-            return 0
+        await self.each(claim.unreadable.items(), _report_unreadable, key=lambda item: item[0])
         due, later = _resolved(claim.timers, now)
         for timer, at in later:
             await self._store.rearm(claim, timer.timer_id, at)
             TIMERS_REARMED.inc()
-        await self._producer.send(*(tick_of(timer) for timer in due))
-        await self._store.fired(claim, [timer.timer_id for timer in due])
-        TIMERS_FIRED.inc(len(due))
-        acknowledged = self._clock.now()
-        for timer in due:
-            TIMER_LATE_SECONDS.observe(max(0.0, (acknowledged - timer.due).total_seconds()))
-        return len(claim.timers)
-
-    async def _until(self, due: datetime | None) -> None:
-        """Wait for the earliest timer, a new one, or a little while."""
-        waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._wake.wait())]
-        if due is not None:
-            waits.append(asyncio.create_task(self._clock.sleep_until(due)))
         try:
-            await asyncio.wait(waits, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waits:
-                task.cancel()
+            await self._fire(claim, due)
+        except TransientError:
+            raise
+        except Exception:
+            # One timer whose tick can never be sent must not hold back the others that are due with it.
+            await self.each(due, lambda timer: self._fire(claim, [timer]), key=lambda timer: timer.timer_id)
+        return len(claim)
+
+    async def _fire(self, claim: Claim, timers: Sequence[Timer]) -> None:
+        if not timers:
+            return
+        await self._producer.send(*(tick_of(timer) for timer in timers))
+        await self._store.fired(claim, [timer.timer_id for timer in timers])
+        TIMERS_FIRED.inc(len(timers))
+        acknowledged = self._clock.now()
+        for timer in timers:
+            TIMER_LATE_SECONDS.observe(max(0.0, (acknowledged - timer.due).total_seconds()))
 
     async def busy_with(self) -> str | None:
         """Say what is not done yet, for `/idle`."""
@@ -171,6 +192,12 @@ class Keeper:
         except TransientError as error:
             return f"not known: {error}"
         return f"{overdue} timers due" if overdue else None
+
+
+async def _report_unreadable(item: tuple[str, str]) -> None:
+    """Have a document that is no timer counted, and logged once."""
+    timer_id, why = item
+    raise BrokenTimer(f"the document of timer {timer_id} cannot be read: {why}")
 
 
 def _resolved(timers: Iterable[Timer], now: datetime) -> tuple[list[Timer], list[tuple[Timer, datetime]]]:

@@ -1,6 +1,7 @@
 """The timekeeper with a fake store, producer and clock."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -12,8 +13,9 @@ from schemas.touches import TimerDue, TimerSet
 from services.runtime.errors import TransientError
 from services.runtime.handled import APPLIED, ignored
 from services.runtime.health import Health
+from services.runtime.mongo_errors import StoreRefused
 from services.runtime.producer import FakeProducer
-from services.sequencer.adapters.timers import MemoryTimers
+from services.sequencer.adapters.memory import MemoryTimers
 from services.sequencer.timekeeper import keeper
 from services.sequencer.timekeeper.keeper import Keeper, timer_of
 from tests.unit.sequencer.build import KEY, T0, envelope
@@ -129,6 +131,32 @@ async def test_timer_that_could_not_be_kept_must_come_again(world: World) -> Non
     with pytest.raises(TransientError):
         await world.keeper.take(asked(1, T0))
     assert await world.keeper.take(asked(1, T0)) == APPLIED
+
+
+async def test_timer_that_can_never_be_written_fails_alone_and_the_others_of_its_batch_are_kept(world: World) -> None:
+    world.store.refused = {"t2"}
+    found = await asyncio.gather(*(world.keeper.take(asked(n, T0)) for n in range(5)), return_exceptions=True)
+    assert isinstance(found[2], StoreRefused)
+    assert [one for one in found if one == APPLIED] == [APPLIED] * 4
+    assert await world.store.overdue(T0) == 4
+
+
+async def test_document_that_is_no_timer_does_not_keep_the_others_from_firing(world: World) -> None:
+    await asyncio.gather(*(world.keeper.take(asked(n, T0)) for n in range(3)))
+    world.store.unreadable = {"t0"}
+    await world.keeper.round()
+    assert {tick.id for tick in world.producer.sent} == {"t1", "t2"}
+    assert await world.health.busy_with() == []
+    await world.keeper.start()
+    assert await world.health.busy_with() == ["1 timers due"]
+
+
+async def test_tick_that_can_never_be_sent_does_not_keep_the_others_from_firing(world: World) -> None:
+    nameless = timer_of(asked(9, T0), TimerSet(timer_id="t9", due_at=T0, step="text-10min"))
+    await world.store.put([replace(nameless, key="")])
+    await asyncio.gather(*(world.keeper.take(asked(n, T0)) for n in range(3)))
+    await world.keeper.round()
+    assert {tick.id for tick in world.producer.sent} == {"t0", "t1", "t2"}
 
 
 async def test_running_keeper_fires_new_timers_moved_clocks_and_a_thousand_at_once(world: World) -> None:
