@@ -6,9 +6,9 @@ from services.ingest.domain.lender import Lender
 from services.ingest.settings import IngestSettings
 from services.ingest.shell import Ingest
 from services.ingest.web.app import WebhookServer, make_app
-from services.policy.directory import directory_or_exit
 from services.runtime import service
 from services.runtime.health import Health
+from services.runtime.lender_file import directory_or_exit
 from services.runtime.producer import KafkaProducer
 
 

@@ -11,10 +11,10 @@ from services.leads.connections import Connections
 from services.leads.loops import Settler, Sweeper, busy_with
 from services.leads.settings import LeadsSettings
 from services.leads.shell import Shell
-from services.policy.directory import directory_or_exit
 from services.runtime import service
 from services.runtime.consumer import ConsumerLoop
 from services.runtime.health import Health
+from services.runtime.lender_file import directory_or_exit
 from services.runtime.producer import KafkaProducer
 
 TOPICS = (CallFact.TOPIC, ReplyReceived.TOPIC, TouchResult.TOPIC)

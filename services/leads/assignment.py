@@ -2,19 +2,17 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
-from schemas.base import LocalTime
 from services.leads import metrics
 from services.leads.adapters.store import Store
 from services.leads.domain.model import Call, OfficerState
 from services.leads.domain.officers import Candidate, choose, take
 from services.leads.domain.recovery import Place
 from services.leads.errors import TooMuchContention
-from services.policy.directory import CALLBACK_AT, Branch, Directory
-from services.policy.hours import NeverOpenError
+from services.policy.directory import Branch, Directory
 
 log = structlog.get_logger(__name__)
 
@@ -41,11 +39,7 @@ class Assigner:
         """
         branch = self._branch(call, branch_id)
         day = self._directory.local_day(branch, call.over_at)
-        try:
-            morning = self._directory.next_business_morning(branch, call.over_at)
-        except NeverOpenError:
-            # A branch that has closed for good still gets calls; losing them over its calendar would be worse.
-            morning = LocalTime(on=day + timedelta(days=1), at=CALLBACK_AT, zone=branch.time_zone)
+        morning = self._directory.next_business_morning(branch, call.over_at)
         nobody_answers = not (
             self._directory.policies.for_caller(caller).after_hours_text
             or self._directory.is_open(branch, call.over_at)

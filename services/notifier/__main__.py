@@ -11,12 +11,12 @@ from services.notifier.connections import Connections
 from services.notifier.dispatcher import Pump
 from services.notifier.settings import NotifierSettings
 from services.notifier.shell import Shell
-from services.policy.directory import directory_or_exit
 from services.policy.suppression import key_check
 from services.runtime import service
 from services.runtime.consumer import ConsumerLoop
 from services.runtime.handled import Handled
 from services.runtime.health import Health
+from services.runtime.lender_file import directory_or_exit
 from services.runtime.producer import KafkaProducer
 
 

@@ -3,7 +3,6 @@
 An unusable file is one `DirectoryError`, whose `problems` names each path in it and the reason.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -21,9 +20,6 @@ from services.policy.hours import Calendar, Exceptions, Hours
 from services.policy.numbers import normalise_caller
 from services.policy.us_states import UsState, state_of
 from services.policy.wording import wording_problems
-
-EX_CONFIG = 78
-"""sysexits.h: a supervisor should not restart in a tight loop on it."""
 
 CALLBACK_AT = time(8, 30)
 """When a business morning's first callbacks are due, local time of the branch."""
@@ -185,6 +181,8 @@ class Directory(_Entry):
             for nth, officer_id in enumerate(branch.officers):
                 if officer_id not in known:
                     yield f"branches[{at}].officers[{nth}]: no officer has the id {officer_id!r}"
+                if officer_id in branch.officers[:nth]:
+                    yield f"branches[{at}].officers[{nth}]: duplicate id {officer_id!r}"
             for nth, number in enumerate(branch.numbers):
                 if number in dialled:
                     yield f"branches[{at}].numbers[{nth}]: {number} already belongs to branch {dialled[number]!r}"
@@ -236,12 +234,14 @@ class Directory(_Entry):
     def next_business_morning(self, branch: Branch | str, after: datetime, at: time = CALLBACK_AT) -> LocalTime:
         """Return the first business morning strictly after an instant, as a local time (`.utc()` is the instant).
 
-        Raises:
-            NeverOpenError: the branch has no morning within a year.
+        A branch that never opens before noon has its first callbacks when it next opens; one that does not open at all,
+        the next day: its borrowers still call, and somebody has to call them back.
+
         Source: facts C3, D5.
         """
         found = self._resolve(branch)
-        return LocalTime(on=found.calendar.next_business_morning(after, at), at=at, zone=found.time_zone)
+        day, at = found.calendar.next_callbacks(after, at)
+        return LocalTime(on=day, at=at, zone=found.time_zone)
 
     def template(self, family: str, variant: str) -> Template:
         """Return an approved wording.
@@ -320,17 +320,3 @@ def load_directory(path: Path | str) -> Directory:
     except (OSError, UnicodeDecodeError) as error:
         raise DirectoryError(str(path), [f"file: cannot be read: {error}"]) from error
     return parse_directory(text, str(path))
-
-
-def directory_or_exit(path: Path | str, now: datetime) -> Directory:
-    """Read a directory for a service that is starting, its calendars worked out; exit with 78 on every problem in it."""
-    try:
-        directory = load_directory(path)
-    except DirectoryError as error:
-        print("\n".join(f"{error.source}: {problem}" for problem in error.problems), file=sys.stderr)
-        raise SystemExit(EX_CONFIG) from error
-    for branch in directory.branches:
-        # A year's holidays take a third of a second to work out: not while the first borrower waits for a text.
-        directory.next_business_morning(branch, now)
-        directory.is_open(branch, now)
-    return directory

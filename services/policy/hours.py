@@ -1,7 +1,4 @@
-"""When a branch is open: weekly windows, federal holidays, dated exceptions, in the branch's own zone.
-
-A calendar without a morning within a year is a `NeverOpenError`: the directory's mistake.
-"""
+"""When a branch is open: weekly windows, federal holidays, dated exceptions, in the branch's own zone."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,16 +13,12 @@ from pydantic import ConfigDict, RootModel, model_validator
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NOON: Final = time(12)
-LOOK_AHEAD_DAYS: Final = 366
+_YEAR: Final = tuple(timedelta(days=ahead) for ahead in range(366))
 
 _WINDOW: Final = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
 
 Window = tuple[time, time]
 """Opening and closing local time; open at the first, closed at the second."""
-
-
-class NeverOpenError(ValueError):
-    """No business morning within a year."""
 
 
 def _windows(value: object) -> tuple[Window, ...]:
@@ -123,18 +116,27 @@ class Calendar:
         local = at.astimezone(self.zone)
         return any(opens <= local.time() < closes for opens, closes in self.windows(local.date()))
 
-    def next_business_morning(self, after: datetime, at: time) -> date:
-        """Return the first local date, open before noon, whose `at` is strictly after an instant.
+    def next_callbacks(self, after: datetime, at: time) -> tuple[date, time]:
+        """Return when callbacks are next due, as a local date and time strictly after an instant.
 
-        Raises:
-            NeverOpenError: none within a year.
+        That is at `at`, on the first day that opens before noon. Where no day within a year does, it is the first
+        opening; where there is none either, it is `at` on the first day on which that is later.
+
+        Args:
+            after: aware.
+            at: local time of a business morning's callbacks.
         """
-        local = after.astimezone(self.zone)
-        for ahead in range(LOOK_AHEAD_DAYS):
-            day = local.date() + timedelta(days=ahead)
-            # Compared as instants: in the repeated hour of autumn two instants show one wall time.
-            if datetime.combine(day, at, self.zone).timestamp() <= after.timestamp():
-                continue
-            if any(opens < NOON for opens, _ in self.windows(day)):
-                return day
-        raise NeverOpenError(f"no business morning within {LOOK_AHEAD_DAYS} days of {local.date()}")
+        today = after.astimezone(self.zone).date()
+        for ahead in _YEAR:
+            day = today + ahead
+            if any(opens < NOON for opens, _ in self.windows(day)) and self._is_later(day, at, after):
+                return day, at
+        for ahead in _YEAR:
+            for opens, _ in self.windows(today + ahead):
+                if self._is_later(today + ahead, opens, after):
+                    return today + ahead, opens
+        return (today if self._is_later(today, at, after) else today + timedelta(days=1)), at
+
+    def _is_later(self, day: date, at: time, after: datetime) -> bool:
+        # Compared as instants: in the repeated hour of autumn two instants show one wall time.
+        return datetime.combine(day, at, self.zone).timestamp() > after.timestamp()

@@ -11,7 +11,7 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from services.policy.directory import Directory, DirectoryError, load_directory, parse_directory
-from services.policy.hours import Calendar, Exceptions, Hours, NeverOpenError, federal_holidays
+from services.policy.hours import Calendar, Exceptions, Hours, federal_holidays
 
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "examples" / "lender.yaml"
 
@@ -109,6 +109,8 @@ def test_unknown_zone_is_named_with_its_path() -> None:
     [
         (lambda d: d["branches"][0]["officers"].append("gone"),
          "branches[0].officers[3]: no officer has the id 'gone'"),
+        (lambda d: d["branches"][0]["officers"].append("dana-whitfield"),
+         "branches[0].officers[3]: duplicate id 'dana-whitfield'"),
         (lambda d: d["branches"][2]["numbers"].append("+13035550100"),
          "branches[2].numbers[1]: +13035550100 already belongs to branch 'denver'"),
         (lambda d: d["officers"][0].update(phone="+13035550100"),
@@ -235,10 +237,27 @@ def test_local_day_is_the_branchs_and_not_utcs(lender: Directory) -> None:
     ]
 
 
-def test_calendar_without_a_morning_says_so() -> None:
-    calendar = Calendar(ZoneInfo("UTC"), Hours.model_validate({"mon": ["13:00-17:00"]}), Exceptions({}))
-    with pytest.raises(NeverOpenError):
-        calendar.next_business_morning(datetime(2026, 1, 1, tzinfo=UTC), time(8, 30))
+@pytest.mark.parametrize(
+    ("hours", "exceptions", "day", "at"),
+    [
+        ({"mon-fri": ["13:00-17:00"]}, {}, date(2026, 1, 2), time(13)),  # New Year's Day is closed
+        ({"mon-fri": ["12:00-17:00"], "sat": ["11:59-14:00"]}, {}, date(2026, 1, 3), time(8, 30)),
+        ({}, {date(2026, 1, 8): ["14:00-15:00"]}, date(2026, 1, 8), time(14)),
+        ({}, {date(2026, 1, 8): ["09:00-15:00"]}, date(2026, 1, 8), time(8, 30)),
+        ({}, {}, date(2026, 1, 2), time(8, 30)),
+    ],
+    ids=["afternoons", "noon-is-no-morning", "one-afternoon", "one-morning", "closed-for-good"],
+)
+def test_branch_without_mornings_has_its_callbacks_as_it_opens_and_one_closed_for_good_the_next_day(
+    hours: dict[str, list[str]], exceptions: dict[date, list[str]], day: date, at: time
+) -> None:
+    calendar = Calendar(
+        zone=ZoneInfo("America/New_York"),
+        hours=Hours.model_validate(hours),
+        exceptions=Exceptions.model_validate(exceptions),
+        federal_holidays=True,
+    )
+    assert calendar.next_callbacks(local("America/New_York", 2026, 1, 1, 14, 0), time(8, 30)) == (day, at)
 
 
 def test_federal_holidays_have_the_observed_day_of_next_years_new_year() -> None:
