@@ -8,7 +8,7 @@ from schemas.touches import TouchResult
 from services.leads.adapters.mongo import Mongo
 from services.leads.assignment import Assigner
 from services.leads.connections import Connections
-from services.leads.loops import Settler, Sweeper, busy_with
+from services.leads.rounds import Settler, Sweeper, busy_with
 from services.leads.settings import LeadsSettings
 from services.leads.shell import Shell
 from services.runtime import service

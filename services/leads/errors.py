@@ -1,27 +1,17 @@
-"""What can go wrong in leads.
+"""What can go wrong in the leads service, beside what the store raises (`services.runtime.mongo_errors`).
 
 RingbackError
 ├── PermanentError
-│   ├── StoreRefused        MongoDB says this document or command can never work
-│   └── KeyDiffers          RINGBACK_NUMBER_KEY is not the one that made `suppressions`; leads refuses to start
+│   └── KeyDiffers          RINGBACK_NUMBER_KEY is not the one that made `suppressions`; the service refuses to start
 └── TransientError
-    ├── StoreAway           MongoDB is not there, has no primary, or did not acknowledge
     └── TooMuchContention   others changed the document each time we had decided
 """
 
 from services.runtime.errors import PermanentError, TransientError
 
 
-class StoreRefused(PermanentError):
-    """MongoDB says this document or command can never work."""
-
-
 class KeyDiffers(PermanentError):
     """RINGBACK_NUMBER_KEY is not the one that made `suppressions`: with it, no opt-out would be found."""
-
-
-class StoreAway(TransientError):
-    """MongoDB is not there, has no primary, or did not acknowledge."""
 
 
 class TooMuchContention(TransientError):

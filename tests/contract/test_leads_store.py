@@ -6,13 +6,11 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import bson.errors
-import pymongo.errors
 import pytest
 
 from schemas.envelope import Wire
 from services.leads.adapters.memory import Memory
-from services.leads.adapters.mongo import ERRORS, Mongo, kind_of, translated
+from services.leads.adapters.mongo import Mongo
 from services.leads.adapters.store import Store
 from services.leads.domain.messages import Message, Reply, TouchRecord
 from services.leads.domain.model import (
@@ -26,8 +24,8 @@ from services.leads.domain.model import (
     Task,
     Voicemail,
 )
-from services.leads.errors import StoreAway, StoreRefused
 from services.policy.optout import Keyword
+from services.runtime.mongo_errors import StoreAway, StoreRefused
 from tests.infra import providers
 
 NOW = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
@@ -180,20 +178,23 @@ async def test_due_call_is_claimed_by_one_and_again_when_its_lease_is_over(store
     await store.insert_call(_call("larkspur:twilio:CA2", settle_at=NOW, ended_at=NOW))
     await store.insert_call(_call("larkspur:twilio:CA3"))
     await store.insert_call(_call("larkspur:twilio:CA4", settle_at=lease_over))  # still going on
-    assert not await store.call_due(NOW - timedelta(seconds=1))
-    assert await store.call_due(NOW)
+    assert await store.calls_due(NOW - timedelta(seconds=1), 10) == []
+    assert await store.calls_due(LATER, 1) == ["larkspur:twilio:CA2"]
+    due = await store.calls_due(LATER, 10)
+    assert due == ["larkspur:twilio:CA2", "larkspur:twilio:CA1"]
     lease = LATER + timedelta(seconds=10)
-    claims = await asyncio.gather(*(store.claim_call(LATER, lease) for _ in range(4)))
+    claims = await asyncio.gather(*(store.claim_call(key, LATER, lease) for key in [*due, *due]))
     assert sorted(one.call_id for one in claims if one) == ["CA1", "CA2"]
     assert await store.calls_settling() == 2
-    again = await store.claim_call(lease, lease)
+    assert await store.calls_due(LATER, 10) == []
+    again = await store.claim_call("larkspur:twilio:CA1", lease, lease)
     assert again is not None
 
 
 async def test_claim_makes_a_fact_decided_before_it_be_read_again(store: Store) -> None:
     call = _call(settle_at=NOW)
     await store.insert_call(call)
-    await store.claim_call(NOW, LATER)
+    await store.claim_call(call.key, NOW, LATER)
     assert await store.save_call(call, replace(call, facts=("a",))) is None
 
 
@@ -226,8 +227,9 @@ async def test_outbox_keeps_order_and_age_until_every_entry_is_pulled(store: Sto
     assert saved is not None
     assert (saved.outbox, saved.outbox_since, saved.task) == ((_entry(1), _entry(2)), NOW, None)
     assert await store.outboxes_pending() == 1
-    assert await store.leads_to_emit(NOW - timedelta(seconds=1), 10) == []
-    assert await store.leads_to_emit(NOW, 10) == [saved]
+    assert await store.outboxes_left(NOW - timedelta(seconds=1), 10) == []
+    assert await store.outboxes_left(NOW, 10) == ["L1"]
+    assert await store.lead_by_id("L1") == saved
     await store.pull_outbox("L1", 1)
     left = await store.find_lead("larkspur", CALLER)
     assert left is not None
@@ -342,22 +344,3 @@ async def test_settling_and_sweeping_are_found_by_index(mongo: providers.Mongo, 
         plan = await database[collection].find({name: {"$lte": NOW}}).sort(name, 1).explain()
         assert "IXSCAN" in str(plan["queryPlanner"]["winningPlan"])
     await real.stop()
-
-
-def _family(error: type[Exception]) -> list[type[Exception]]:
-    return [error, *(one for child in error.__subclasses__() for one in _family(child))]
-
-
-@pytest.mark.parametrize("error", [*_family(pymongo.errors.PyMongoError), *_family(bson.errors.BSONError)])
-def test_every_error_of_the_driver_is_mapped_and_a_new_kind_is_noticed(error: type[Exception]) -> None:
-    assert issubclass(kind_of(error), StoreAway | StoreRefused)
-    near = [model for model in error.__mro__ if model in ERRORS]
-    # Falling back on the root is allowed only for what has been looked at.
-    assert near[0] is not pymongo.errors.PyMongoError or error.__name__ in {
-        "PyMongoError", "_PoolClosedError", "GridFSError", "CorruptGridFile", "NoFile", "FileExists",
-    }  # fmt: skip
-
-
-def test_wrong_command_is_refused_and_a_lost_primary_is_waited_for() -> None:
-    assert isinstance(translated(pymongo.errors.OperationFailure("x", 121)), StoreRefused)
-    assert isinstance(translated(pymongo.errors.OperationFailure("x", 11602)), StoreAway)

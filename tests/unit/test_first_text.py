@@ -20,7 +20,8 @@ from services.sequencer.adapters.cadences import load_cadences
 from services.sequencer.domain.emit import events
 from services.sequencer.domain.machine import decide
 from services.sequencer.domain.row import EMPTY
-from tests.unit.leads.build import CALLER, Desk, Ring
+from tests.unit.leads.events import CALLER, InboundCall
+from tests.unit.leads.rig import Rig
 from tests.unit.notifier.build import Bench
 
 CADENCES = load_cadences()
@@ -28,34 +29,34 @@ LENDER = load_directory(Path(__file__).parents[2] / "deploy/examples/lender.yaml
 FIRST_TEXTS = LENDER.templates["missed_call_first"]
 HOUR = 3600.0
 TALKS_S = 21.0
-"""Ring's calls end that long after they began."""
+"""How long after its beginning an InboundCall ends."""
 
 NEXT_STEPS = ("text back or call", "text me here", "Text us here", "We'll have a loan officer call you")
 """What a first text may ask of a borrower, or promise instead."""
 
 
-async def first_text(facts: Sequence[Event[EventData]], after_s: float, status: str) -> tuple[Bench, Desk, TouchDue]:
+async def first_text(facts: Sequence[Event[EventData]], after_s: float, status: str) -> tuple[Bench, Rig, TouchDue]:
     """Let leads, the sequencer and the notifier have a call, at the instant that it ends; return what became of it."""
-    desk, bench = Desk(), Bench()
-    await desk.seed()
-    for officer in desk.store.officers_.values():
+    leads, bench = Rig(), Bench()
+    await leads.seed()
+    for officer in leads.store.officers_.values():
         officer["status"] = status
-    desk.clock.virtual += timedelta(seconds=after_s + TALKS_S)
-    bench.clock.virtual = desk.clock.virtual
-    await desk.give(*facts)
+    leads.clock.virtual += timedelta(seconds=after_s + TALKS_S)
+    bench.clock.virtual = leads.clock.virtual
+    await leads.give(*facts)
     row, due = EMPTY, []
-    for record in desk.producer.records:
+    for record in leads.producer.records:
         told = decode(record.key, record.value, record.headers)
         decision = decide(row, told, CADENCES)
         row = decision.row
         due += [one for one in events(decision.effects, row, told) if isinstance(one.data, TouchDue)]
-    bench.store.leads, bench.store.officers = dict(desk.store.leads), dict(desk.store.officers_)
+    bench.store.leads, bench.store.officers = dict(leads.store.leads), dict(leads.store.officers_)
     for one in due:
         await bench.shell.on_touch(one, bench)
         await bench.shell.deliver(bench.taken.pop())
     [touch] = [one.data for one in due]
     assert isinstance(touch, TouchDue)
-    return bench, desk, touch
+    return bench, leads, touch
 
 
 def sent(bench: Bench) -> Text:
@@ -76,8 +77,8 @@ async def test_first_text_leaves_at_the_calls_end_at_any_hour_whoever_is_free(
     after_s: float, variants: dict[str, str], status: str
 ) -> None:
     """C1, C5, C6, A9, C14: nothing waits for an opening hour or an officer; only the words differ."""
-    bench, desk, touch = await first_text(Ring(offset_s=after_s).missed(), after_s, status)
-    assert touch.due_at == bench.clock.virtual == desk.lead()["last_call_ended_at"]
+    bench, leads, touch = await first_text(InboundCall(offset_s=after_s).missed(), after_s, status)
+    assert touch.due_at == bench.clock.virtual == leads.lead()["last_call_ended_at"]
     assert touch.lane == "urgent"
     stored = from_doc(bench.store.deliveries[touch.touch_id])
     assert (stored.state, stored.sent_at, stored.base_at) == (State.SENT, touch.due_at, touch.due_at)
@@ -86,22 +87,22 @@ async def test_first_text_leaves_at_the_calls_end_at_any_hour_whoever_is_free(
 
 async def test_lead_has_the_callers_number_the_first_contacts_time_the_source_and_the_status() -> None:
     """B1, B2: each field that a CRM is filled from, at the instant of the decision."""
-    _, desk, _ = await first_text(Ring().missed(), 0, "available")
-    lead = desk.lead()
+    _, leads, _ = await first_text(InboundCall().missed(), 0, "available")
+    lead = leads.lead()
     assert lead["caller"] == CALLER
-    assert lead["first_contact_at"] == Ring().at(0)
+    assert lead["first_contact_at"] == InboundCall().at(0)
     assert lead["source"] == "Inbound missed call"
     assert lead["status"] == "attempted_contact"
-    assert lead["task"]["due_at"] == desk.clock.now()
+    assert lead["task"]["due_at"] == leads.clock.now()
 
 
 async def test_report_of_an_answered_call_that_only_a_voicemail_answered_is_missed() -> None:
     """Q1: a voicemail has a duration, and some systems call it answered; no person talked."""
-    report = Ring().completed(answered=True, duration_s=60)
+    report = InboundCall().completed(answered=True, duration_s=60)
     report = replace(report, data=report.data.model_copy(update={"voicemail": True}))
-    bench, desk, _ = await first_text([report], 9, "busy")
-    assert (desk.call()["outcome"], desk.call()["voicemail"]) == ("missed", True)
-    assert desk.lead()["task"]["reasons"] == ["voicemail"]
+    bench, leads, _ = await first_text([report], 9, "busy")
+    assert (leads.call()["outcome"], leads.call()["voicemail"]) == ("missed", True)
+    assert leads.lead()["task"]["reasons"] == ["voicemail"]
     assert sent(bench).to == CALLER
 
 
@@ -112,12 +113,12 @@ async def test_known_missed_call_of_an_internal_number_takes_the_whole_path_and_
         return REGISTRY.get_sample_value("ringback_calls_total", {"outcome": "missed"})
 
     before = counted()
-    facts = [replace(fact, data=fact.data.model_copy(update={"test": True})) for fact in Ring().missed()]
-    bench, desk, _ = await first_text(facts, 0, "available")
+    facts = [replace(fact, data=fact.data.model_copy(update={"test": True})) for fact in InboundCall().missed()]
+    bench, leads, _ = await first_text(facts, 0, "available")
     assert sent(bench).to == CALLER
-    assert (desk.lead()["test"], desk.lead()["task"]["state"], bool(desk.lead()["owner_id"])) == (True, "open", True)
+    assert (leads.lead()["test"], leads.lead()["task"]["state"], bool(leads.lead()["owner_id"])) == (True, "open", True)
     assert counted() == before
-    await first_text(Ring().missed(), 0, "available")
+    await first_text(InboundCall().missed(), 0, "available")
     assert before is not None
     assert counted() == before + 1
 

@@ -13,8 +13,9 @@ from services.sequencer.adapters.cadences import load_cadences
 from services.sequencer.domain.emit import events
 from services.sequencer.domain.machine import decide
 from services.sequencer.domain.row import EMPTY
-from tests.unit.leads.build import Desk, Ring
-from tests.unit.leads.build import text as borrower_text
+from tests.unit.leads.events import InboundCall
+from tests.unit.leads.events import text as borrower_text
+from tests.unit.leads.rig import Rig
 from tests.unit.notifier.build import DIRECTORY, Bench
 
 CADENCES = load_cadences()
@@ -29,17 +30,17 @@ class Recovery:
 
     policies: Policies
     offset_s: float = 0.0
-    desk: Desk = field(default_factory=Desk)
+    leads: Rig = field(default_factory=Rig)
     results: list[TouchResult] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
 
     async def run(self, *before: Event[EventData]) -> None:
-        await self.desk.seed()
-        self.desk.clock.virtual += timedelta(seconds=self.offset_s + TALKS_S)
-        await self.desk.give(*before, *Ring(offset_s=self.offset_s).missed())
+        await self.leads.seed()
+        self.leads.clock.virtual += timedelta(seconds=self.offset_s + TALKS_S)
+        await self.leads.give(*before, *InboundCall(offset_s=self.offset_s).missed())
         bench = Bench(directory=DIRECTORY.model_copy(update={"policies": self.policies}))
-        bench.store.leads, bench.store.officers = dict(self.desk.store.leads), dict(self.desk.store.officers_)
-        todo = [decode(record.key, record.value, record.headers) for record in self.desk.producer.records]
+        bench.store.leads, bench.store.officers = dict(self.leads.store.leads), dict(self.leads.store.officers_)
+        todo = [decode(record.key, record.value, record.headers) for record in self.leads.producer.records]
         timers: list[Event[EventData]] = []
         row = EMPTY
         while todo or timers:

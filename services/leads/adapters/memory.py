@@ -12,8 +12,8 @@ from bson.codec_options import CodecOptions
 from services.leads.adapters.documents import entry_document, from_document, to_document
 from services.leads.domain.messages import Message, Reply
 from services.leads.domain.model import Call, Lead, OfficerState, Task
-from services.leads.errors import StoreAway, StoreRefused
 from services.policy.suppression import KEY_CHECK_ID
+from services.runtime.mongo_errors import StoreAway, StoreRefused
 
 _AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 Documents = dict[str, dict[str, Any]]
@@ -28,7 +28,12 @@ def _kept(document: dict[str, Any]) -> dict[str, Any]:
 
 
 class Memory:
-    """Keeps the promises of `Store` in one process; `fail` makes the next asks find the store away."""
+    """Keeps the promises of `Store` in one process.
+
+    Attributes:
+        asked: every method called, in order.
+        away_after: so many more calls succeed, and the one after them finds the store away; None: it never is.
+    """
 
     def __init__(self) -> None:
         self.calls: Documents = {}
@@ -37,15 +42,17 @@ class Memory:
         self.messages: Documents = {}
         self.task_log: Documents = {}
         self.suppressions: Documents = {}
-        self.fail = 0
+        self.away_after: int | None = None
         self.asked: list[str] = []
 
     async def _ask(self, what: str) -> None:
         await asyncio.sleep(0)  # as with the real one, others run while we wait
         self.asked.append(what)
-        if self.fail:
-            self.fail -= 1
-            raise StoreAway("the fake was told to be away")
+        if self.away_after is not None:
+            self.away_after -= 1
+            if self.away_after < 0:
+                self.away_after = None
+                raise StoreAway("the fake was told to be away")
 
     async def find_call(self, key: str) -> Call | None:
         """Return a call."""
@@ -71,14 +78,19 @@ class Memory:
         self.calls[before.key] = _kept(to_document(after))
         return after
 
-    async def claim_call(self, now: datetime, lease_until: datetime) -> Call | None:
+    async def calls_due(self, now: datetime, limit: int) -> list[str]:
+        """Return due calls."""
+        await self._ask("calls_due")
+        due = [call for call in self.calls.values() if "settle_at" in call and call["settle_at"] <= now]
+        return [call["_id"] for call in sorted(due, key=lambda one: one["settle_at"])[:limit]]
+
+    async def claim_call(self, key: str, now: datetime, lease_until: datetime) -> Call | None:
         """Claim a due call."""
         await self._ask("claim_call")
-        due = [call for call in self.calls.values() if "settle_at" in call and call["settle_at"] <= now]
-        if not due:
+        call = self.calls.get(key, {})
+        if "settle_at" not in call or call["settle_at"] > now:
             return None
-        call = min(due, key=lambda one: one["settle_at"])
-        self.calls[call["_id"]] = call = _kept({**call, "settle_at": lease_until, "rev": call["rev"] + 1})
+        self.calls[key] = call = _kept({**call, "settle_at": lease_until, "rev": call["rev"] + 1})
         return from_document(Call, call)
 
     async def finish_call(self, key: str, *, applied: bool) -> None:
@@ -94,11 +106,6 @@ class Memory:
         await self._ask("calls_settling")
         return sum("settle_at" in call and "ended_at" in call for call in self.calls.values())
 
-    async def call_due(self, now: datetime) -> bool:
-        """Say whether a call is due."""
-        await self._ask("call_due")
-        return any("settle_at" in call and call["settle_at"] <= now for call in self.calls.values())
-
     async def find_lead(self, lender_id: str, caller: str) -> Lead | None:
         """Return a caller's lead."""
         await self._ask("find_lead")
@@ -109,6 +116,12 @@ class Memory:
             if (lead["lender_id"], lead["caller"]) == (lender_id, caller):
                 return from_document(Lead, lead)
         return None
+
+    async def lead_by_id(self, lead_id: str) -> Lead | None:
+        """Return a lead."""
+        await self._ask("lead_by_id")
+        found = self.leads.get(lead_id)
+        return from_document(Lead, found) if found else None
 
     async def insert_lead(self, lead: Lead, now: datetime) -> bool:
         """Store a new lead."""
@@ -142,12 +155,12 @@ class Memory:
         if not lead["outbox"]:
             lead.pop("outbox_since", None)
 
-    async def leads_to_emit(self, since: datetime, limit: int) -> list[Lead]:
+    async def outboxes_left(self, since: datetime, limit: int) -> list[str]:
         """Return leads with an old outbox."""
-        await self._ask("leads_to_emit")
+        await self._ask("outboxes_left")
         found = [lead for lead in self.leads.values() if "outbox_since" in lead and lead["outbox_since"] <= since]
         found.sort(key=lambda lead: lead["outbox_since"])
-        return [from_document(Lead, lead) for lead in found[:limit]]
+        return [lead["_id"] for lead in found[:limit]]
 
     async def outboxes_pending(self) -> int:
         """Count leads with an outbox."""

@@ -1,70 +1,25 @@
 """Every use of MongoDB by leads: majority and journaled writes, majority reads, every write conditional (`store`)."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
-import bson.errors
-import pymongo.errors as driver
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ASCENDING, ReturnDocument
+from pymongo.errors import DuplicateKeyError
 
 from schemas.card import COLLECTION, OFFICERS, SUPPRESSIONS, Document
 from services.leads.adapters.documents import difference, entry_document, from_document, to_document
 from services.leads.domain.messages import Message, Reply
 from services.leads.domain.model import Call, Lead, OfficerState, Task
-from services.leads.errors import StoreAway, StoreRefused
 from services.policy.suppression import KEY_CHECK_ID
+from services.runtime.mongo_errors import mongo_errors
 
 TIMEOUT_MS = 5_000
 
-ERRORS: Final[Mapping[type[BaseException], type[StoreAway | StoreRefused]]] = {
-    driver.PyMongoError: StoreAway,
-    driver.ConnectionFailure: StoreAway,
-    driver.OperationFailure: StoreAway,  # but see REFUSED
-    driver.WriteError: StoreRefused,
-    driver.DuplicateKeyError: StoreAway,  # inserts expect it; from an upsert it means that two met: once more
-    driver.BulkWriteError: StoreAway,
-    driver.ClientBulkWriteException: StoreAway,
-    driver.InvalidOperation: StoreAway,  # the client is closed: we are stopping, nothing is wrong with the event
-    driver.ProtocolError: StoreAway,
-    driver.ConfigurationError: StoreRefused,
-    driver.CollectionInvalid: StoreRefused,
-    driver.InvalidName: StoreRefused,
-    driver.EncryptionError: StoreRefused,
-    bson.errors.BSONError: StoreRefused,
-}
-"""Our kind of each of the driver's errors; the most specific class wins."""
-
-REFUSED: Final = frozenset({2, 9, 14, 28, 40, 52, 121, 10334, 17280, 17419, 17420})
-"""Server codes that say the command or document itself is wrong (bad value, failed to parse, type mismatch, path not
-viable, conflicting or dollar-prefixed fields, validation, too large); everything else may pass."""
-
 Collection = Any
 """Motor has no types; its collections stay inside this file."""
-
-
-def kind_of(error: type[BaseException]) -> type[StoreAway | StoreRefused]:
-    """Return our kind of one of the driver's error classes."""
-    return next(ERRORS[model] for model in error.__mro__ if model in ERRORS)
-
-
-def translated(error: Exception) -> StoreAway | StoreRefused:
-    """Return our error for one of the driver's."""
-    kind = kind_of(type(error))
-    if isinstance(error, driver.OperationFailure) and error.code in REFUSED:
-        kind = StoreRefused
-    return kind(f"MongoDB: {type(error).__name__}: {str(error)[:300]}")
-
-
-@asynccontextmanager
-async def _asking() -> AsyncIterator[None]:
-    try:
-        yield
-    except (driver.PyMongoError, bson.errors.BSONError) as error:
-        raise translated(error) from error
 
 
 class Mongo:
@@ -92,7 +47,7 @@ class Mongo:
     async def start(self) -> None:
         """Make the indexes; those that are there stay."""
         up = ASCENDING
-        async with _asking():
+        with mongo_errors():
             calls, leads = self._calls.create_index, self._leads.create_index
             await calls([("lender_id", up), ("caller", up), ("started_at", up)])
             await calls([("branch_id", up), ("started_at", up)])
@@ -110,7 +65,7 @@ class Mongo:
 
     async def find_call(self, key: str) -> Call | None:
         """Return a call."""
-        async with _asking():
+        with mongo_errors():
             found = await self._calls.find_one({"_id": key})
         return from_document(Call, found) if found else None
 
@@ -125,13 +80,20 @@ class Mongo:
             return None
         return replace(after, rev=before.rev + 1, applied=before.applied)
 
-    async def claim_call(self, now: datetime, lease_until: datetime) -> Call | None:
-        """Claim the call that is due longest."""
-        async with _asking():
+    async def calls_due(self, now: datetime, limit: int) -> list[str]:
+        """Return due calls."""
+        with mongo_errors():
+            cursor = self._calls.find({"settle_at": {"$lte": now}}, {"_id": 1}).sort("settle_at", ASCENDING)
+            return [found["_id"] for found in await cursor.limit(limit).to_list(limit)]
+
+    async def claim_call(self, key: str, now: datetime, lease_until: datetime) -> Call | None:
+        """Claim a due call."""
+        with mongo_errors():
             found = await self._calls.find_one_and_update(
-                {"settle_at": {"$lte": now}}, {"$set": {"settle_at": lease_until}, "$inc": {"rev": 1}},
-                sort=[("settle_at", ASCENDING)], return_document=ReturnDocument.AFTER,
-            )  # fmt: skip
+                {"_id": key, "settle_at": {"$lte": now}},
+                {"$set": {"settle_at": lease_until}, "$inc": {"rev": 1}},
+                return_document=ReturnDocument.AFTER,
+            )
         return from_document(Call, found) if found else None
 
     async def finish_call(self, key: str, *, applied: bool) -> None:
@@ -139,25 +101,26 @@ class Mongo:
         change: Document = {"$unset": {"settle_at": ""}, "$inc": {"rev": 1}}
         if applied:
             change["$set"] = {"applied": True}
-        async with _asking():
+        with mongo_errors():
             await self._calls.update_one({"_id": key}, change)
 
     async def calls_settling(self) -> int:
         """Count calls that settle."""
-        async with _asking():
+        with mongo_errors():
             return int(
                 await self._calls.count_documents({"settle_at": {"$exists": True}, "ended_at": {"$exists": True}})
             )
 
-    async def call_due(self, now: datetime) -> bool:
-        """Say whether a call is due."""
-        async with _asking():
-            return await self._calls.find_one({"settle_at": {"$lte": now}}, {"_id": 1}) is not None
-
     async def find_lead(self, lender_id: str, caller: str) -> Lead | None:
         """Return a caller's lead."""
-        async with _asking():
+        with mongo_errors():
             found = await self._leads.find_one({"lender_id": lender_id, "caller": caller})
+        return from_document(Lead, found) if found else None
+
+    async def lead_by_id(self, lead_id: str) -> Lead | None:
+        """Return a lead."""
+        with mongo_errors():
+            found = await self._leads.find_one({"_id": lead_id})
         return from_document(Lead, found) if found else None
 
     async def insert_lead(self, lead: Lead, now: datetime) -> bool:
@@ -171,7 +134,7 @@ class Mongo:
         if new := [entry_document(entry) for entry in after.outbox if entry.seq > before.lead_seq]:
             change["$push"] = {"outbox": {"$each": new}}
             change["$min"] = {"outbox_since": now}  # the oldest entry's stays; where there is none it is set
-        async with _asking():
+        with mongo_errors():
             found = await self._leads.find_one_and_update(
                 {"_id": before.lead_id, "rev": before.rev}, {**change, "$inc": {"rev": 1}},
                 return_document=ReturnDocument.AFTER,
@@ -182,25 +145,25 @@ class Mongo:
         """Take entries out of an outbox."""
         left = {"$filter": {"input": "$outbox", "cond": {"$gt": ["$$this.seq", upto_seq]}}}
         since = {"$cond": [{"$eq": [{"$size": "$outbox"}, 0]}, "$$REMOVE", "$outbox_since"]}
-        async with _asking():
+        with mongo_errors():
             await self._leads.update_one(
                 {"_id": lead_id}, [{"$set": {"outbox": left}}, {"$set": {"outbox_since": since}}]
             )
 
-    async def leads_to_emit(self, since: datetime, limit: int) -> list[Lead]:
+    async def outboxes_left(self, since: datetime, limit: int) -> list[str]:
         """Return leads with an old outbox."""
-        async with _asking():
-            cursor = self._leads.find({"outbox_since": {"$lte": since}}).sort("outbox_since", ASCENDING)
-            return [from_document(Lead, found) for found in await cursor.limit(limit).to_list(limit)]
+        with mongo_errors():
+            cursor = self._leads.find({"outbox_since": {"$lte": since}}, {"_id": 1}).sort("outbox_since", ASCENDING)
+            return [found["_id"] for found in await cursor.limit(limit).to_list(limit)]
 
     async def outboxes_pending(self) -> int:
         """Count leads with an outbox."""
-        async with _asking():
+        with mongo_errors():
             return int(await self._leads.count_documents({"outbox_since": {"$exists": True}}))
 
     async def officers(self, ids: Sequence[str]) -> dict[str, OfficerState]:
         """Return officers."""
-        async with _asking():
+        with mongo_errors():
             found = await self._officers.find({"_id": {"$in": list(ids)}}).to_list(None)
         return {one["_id"]: from_document(OfficerState, one) for one in found}
 
@@ -221,13 +184,13 @@ class Mongo:
     async def replies_of(self, lender_id: str, caller: str, limit: int) -> list[Reply]:
         """Return a caller's own texts."""
         query = {"lender_id": lender_id, "caller": caller, "direction": "in"}
-        async with _asking():
+        with mongo_errors():
             found = await self._messages.find(query).sort("at", -1).limit(limit).to_list(limit)
         return [from_document(Reply, one) for one in reversed(found)]
 
     async def mark_delivered(self, touch_id: str, at: datetime) -> None:
         """Note a delivery."""
-        async with _asking():
+        with mongo_errors():
             await self._messages.update_one({"_id": f"{touch_id}:sent"}, {"$set": {"delivered_at": at}})
 
     async def log_task(self, lead: Lead, task: Task) -> None:
@@ -238,7 +201,7 @@ class Mongo:
     async def suppress(self, suppression_id: str, lender_id: str, at: datetime, why: str, event_id: str) -> None:
         """Store an opt-out."""
         word = {"at": at, "active": True, "why": why, "event_id": event_id}
-        async with _asking():
+        with mongo_errors():
             await self._suppressions.update_one(
                 {"_id": suppression_id},
                 {"$set": {"lender_id": lender_id, **word}, "$addToSet": {"history": word}},
@@ -248,35 +211,35 @@ class Mongo:
     async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> None:
         """Take an opt-out back."""
         word = {"at": at, "active": False, "why": "start", "event_id": event_id}
-        async with _asking():
+        with mongo_errors():
             await self._suppressions.update_one(
                 {"_id": suppression_id}, {"$set": {"lender_id": lender_id, **word}, "$addToSet": {"history": word}}
             )
 
     async def is_suppressed(self, suppression_id: str) -> bool:
         """Say whether a number is opted out."""
-        async with _asking():
+        with mongo_errors():
             found = await self._suppressions.find_one({"_id": suppression_id})
         return found is not None and bool(found["active"])
 
     async def check_key(self, key_check: str) -> bool:
         """Check the key; leads and the notifier may both be the first to store it."""
-        async with _asking():
+        with mongo_errors():
             found = await self._suppressions.find_one_and_update(
                 {"_id": KEY_CHECK_ID}, {"$setOnInsert": {"check": key_check}}, upsert=True,
                 return_document=ReturnDocument.AFTER,
             )  # fmt: skip
         return bool(found["check"] == key_check)
 
-    async def _insert(self, collection: Collection, document: Mapping[str, Any]) -> bool:
-        async with _asking():
+    async def _insert(self, collection: Collection, document: Document) -> bool:
+        with mongo_errors():
             try:
-                await collection.insert_one(dict(document))
-            except driver.DuplicateKeyError:
+                await collection.insert_one(document)
+            except DuplicateKeyError:
                 return False
         return True
 
     async def _update(self, collection: Collection, key: str, rev: int, change: Document) -> bool:
-        async with _asking():
+        with mongo_errors():
             done = await collection.update_one({"_id": key, "rev": rev}, {**change, "$inc": {"rev": 1}})
         return bool(done.matched_count)

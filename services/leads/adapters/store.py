@@ -15,7 +15,7 @@ from services.leads.domain.model import Call, Lead, OfficerState, Task
 class Store(Protocol):
     """Documents that survive; an acknowledged write is on a majority, journaled, and reads see only such writes.
 
-    Every method raises StoreAway (transient) or StoreRefused (permanent), and nothing of the driver's own.
+    Every method raises StoreAway or StoreRefused of `services.runtime.mongo_errors`, and nothing of the driver's own.
     """
 
     async def find_call(self, key: str) -> Call | None:
@@ -27,8 +27,11 @@ class Store(Protocol):
     async def save_call(self, before: Call, after: Call) -> Call | None:
         """Store a changed call, `rev` raised; None when `before` is not what is stored. Leaves `applied` alone."""
 
-    async def claim_call(self, now: datetime, lease_until: datetime) -> Call | None:
-        """Return a call whose `settle_at` has come, after moving that to `lease_until`: two callers get two calls."""
+    async def calls_due(self, now: datetime, limit: int) -> list[str]:
+        """Return the keys of calls whose `settle_at` has come, the longest due first."""
+
+    async def claim_call(self, key: str, now: datetime, lease_until: datetime) -> Call | None:
+        """Return a call whose `settle_at` has come, after moving that to `lease_until`; None to all but one claimant."""
 
     async def finish_call(self, key: str, *, applied: bool) -> None:
         """Note that all a decision causes is done (`applied`), or has to wait for another fact; it settles no more."""
@@ -36,11 +39,11 @@ class Store(Protocol):
     async def calls_settling(self) -> int:
         """Return how many calls are over and wait to be decided; one still going on is nobody's unfinished work."""
 
-    async def call_due(self, now: datetime) -> bool:
-        """Return whether `claim_call` would find one."""
-
     async def find_lead(self, lender_id: str, caller: str) -> Lead | None:
         """Return a caller's lead."""
+
+    async def lead_by_id(self, lead_id: str) -> Lead | None:
+        """Return a lead."""
 
     async def insert_lead(self, lead: Lead, now: datetime) -> bool:
         """Store a new lead; False when the caller has one. `now` (real) dates its outbox."""
@@ -55,8 +58,8 @@ class Store(Protocol):
     async def pull_outbox(self, lead_id: str, upto_seq: int) -> None:
         """Take acknowledged entries out of a lead's outbox; repeats change nothing, and `rev` stays."""
 
-    async def leads_to_emit(self, since: datetime, limit: int) -> list[Lead]:
-        """Return leads whose outbox has held something since (real) or longer, the oldest first."""
+    async def outboxes_left(self, since: datetime, limit: int) -> list[str]:
+        """Return the ids of leads whose outbox has held something since (real) or longer, the oldest first."""
 
     async def outboxes_pending(self) -> int:
         """Return how many leads have something to emit."""

@@ -1,4 +1,4 @@
-"""leads processes with a database and groups of their own, and what is written to and read from the topics around them."""
+"""Leads processes with a database and groups of their own, and what is written to and read from the topics around them."""
 
 import asyncio
 import itertools
@@ -23,7 +23,7 @@ from tests.infra.topics import empty_topics
 
 @dataclass
 class Rig:
-    """What a test does to leads, and what it sees."""
+    """What a test does to the leads service, and what it sees."""
 
     kafka: Kafka
     mongo: Mongo

@@ -1,4 +1,4 @@
-"""leads on real Kafka and MongoDB: one lead a caller, told in order, whatever dies when."""
+"""The leads service on real Kafka and MongoDB: one lead a caller, events in order, whatever dies when."""
 
 import asyncio
 import random
@@ -14,46 +14,47 @@ from services.leads.domain.model import Lead, OutboxEntry
 from services.runtime.clock import real_now
 from tests.infra.polling import eventually
 from tests.integration.leads.conftest import Rig
-from tests.unit.leads.build import AT, LENDER, Ring, text
+from tests.unit.leads.events import AT, LENDER, InboundCall, text
 
 
 async def test_missed_call_becomes_one_owned_lead_and_two_events(rig: Rig) -> None:
-    """B1, B4, Q22."""
+    """Facts B1, B4, Q22: the lead exists at once with an owner and a task, and a caller has one."""
     await rig.start()
-    ring = Ring("CA-int-1", rig.caller())
-    await rig.write(*ring.missed())
-    await rig.tells(ring.caller or "", "lead.opened", "lead.assigned")
-    lead = await rig.lead(ring.caller or "")
+    call = InboundCall("CA-int-1", rig.caller())
+    await rig.write(*call.missed())
+    await rig.tells(call.caller or "", "lead.opened", "lead.assigned")
+    lead = await rig.lead(call.caller or "")
     assert lead["owner_id"]
     assert lead["task"]["state"] == "open"
-    await rig.write(*ring.missed(), *ring.missed())
-    await rig.write(*Ring("CA-int-1b", ring.caller, offset_s=600).missed())
-    await rig.tells(ring.caller or "", "lead.opened", "lead.assigned", "lead.called_again")
+    await rig.write(*call.missed(), *call.missed())
+    await rig.write(*InboundCall("CA-int-1b", call.caller, offset_s=600).missed())
+    await rig.tells(call.caller or "", "lead.opened", "lead.assigned", "lead.called_again")
 
     async def clean() -> bool:
-        after = await rig.lead(ring.caller or "")
+        after = await rig.lead(call.caller or "")
         return not after["outbox"] and (await rig.call("CA-int-1"))["applied"]
 
     await eventually(clean)
 
 
-async def test_call_hung_up_while_ringing_is_decided_within_four_seconds(rig: Rig) -> None:
-    """A8: no leg's end arrives."""
+async def test_call_whose_leg_ends_never_come_is_decided_three_seconds_after_its_end(rig: Rig) -> None:
+    """Fact A8: a caller who hangs up after one ring counts, although no leg's end arrives."""
     await rig.start()
-    ring = Ring("CA-int-2", rig.caller())
+    call = InboundCall("CA-int-2", rig.caller())
     began = real_now()
-    await rig.write(ring.started(), ring.ended(4))
-    await rig.tells(ring.caller or "", "lead.opened", "lead.assigned")
-    call = await rig.call("CA-int-2")
-    assert call["decided_by"] == "after_end"
-    assert real_now() - began < timedelta(seconds=10)
+    await rig.write(call.started(), call.ended(4))
+    await rig.tells(call.caller or "", "lead.opened", "lead.assigned")
+    stored = await rig.call("CA-int-2")
+    assert stored["decided_by"] == "after_end"
+    # Not before: facts may still come. No upper bound, for a machine under load may take its time.
+    assert real_now() - began >= timedelta(seconds=3)
 
 
 async def test_call_is_not_settled_over_an_answer_that_waits_in_kafka(rig: Rig) -> None:
     """After an outage `settle_at` is long past, and the proof of the answer has not been read yet."""
     system = await rig.start()
-    ring = Ring("CA-int-3", rig.caller())
-    await rig.write(ring.started())
+    call = InboundCall("CA-int-3", rig.caller())
+    await rig.write(call.started())
 
     async def stored() -> bool:
         return bool((await rig.call("CA-int-3"))["facts"])
@@ -62,7 +63,7 @@ async def test_call_is_not_settled_over_an_answer_that_waits_in_kafka(rig: Rig) 
     await system.kill("leads")
     past = real_now() - timedelta(seconds=60)
     await rig.database.calls.update_one({"call_id": "CA-int-3"}, {"$set": {"settle_at": past}})
-    await rig.write(ring.leg_answered(), ring.ended(300))
+    await rig.write(call.leg_answered(), call.ended(300))
     await system.start("leads")
 
     async def decided() -> bool:
@@ -70,13 +71,13 @@ async def test_call_is_not_settled_over_an_answer_that_waits_in_kafka(rig: Rig) 
 
     await eventually(decided, 30)
     assert (await rig.call("CA-int-3"))["outcome"] == "answered"
-    assert rig.types(ring.caller or "") == []
+    assert rig.types(call.caller or "") == []
 
 
 async def test_outbox_left_by_a_dead_process_is_emitted_by_the_next(rig: Rig) -> None:
     caller = rig.caller()
     system = await rig.start()
-    await rig.write(*Ring("CA-int-4", caller).missed())
+    await rig.write(*InboundCall("CA-int-4", caller).missed())
     await rig.tells(caller, "lead.opened", "lead.assigned")
     entries = [one for one in rig.told if one.data.caller == caller]
     await system.kill("leads")
@@ -110,12 +111,15 @@ def _headers() -> list[tuple[str, bytes]]:
 
 
 async def test_two_instances_killed_at_random_make_one_lead_a_caller_and_lose_no_call(rig: Rig) -> None:
-    """B4, M8: facts shuffled and delivered twice, both instances killed and started again all the while."""
+    """Facts B4, M8: one lead a caller and no second copy of an event.
+
+    The facts are shuffled and delivered twice, and both instances are killed and started again meanwhile.
+    """
     systems = [await rig.start("a"), await rig.start("b")]
     chance = random.Random(7)
     callers = [rig.caller() for _ in range(20)]
-    rings = [Ring(f"CA-kill-{n}", callers[n % 20], offset_s=n) for n in range(60)]
-    facts = [fact for ring in rings for fact in ring.missed()] * 2
+    calls = [InboundCall(f"CA-kill-{n}", callers[n % 20], offset_s=n) for n in range(60)]
+    facts = [fact for call in calls for fact in call.missed()] * 2
     texts = [text("hello", f"SM-kill-{n}", caller=caller) for n, caller in enumerate(callers)]
     events = [*facts, *texts]
     chance.shuffle(events)
@@ -161,11 +165,11 @@ async def test_leads_refuses_to_start_with_another_number_key(rig: Rig) -> None:
 
 async def test_operations_port_answers_and_logs_and_metrics_name_no_caller(rig: Rig) -> None:
     system = await rig.start()
-    ring = Ring("CA-int-6", rig.caller())
-    await rig.write(*ring.missed())
-    await rig.tells(ring.caller or "", "lead.opened", "lead.assigned")
-    await rig.write(text("STOP", "SM-int-6", caller=ring.caller or ""))
-    await rig.tells(ring.caller or "", "lead.opened", "lead.assigned", "lead.opted_out")
+    call = InboundCall("CA-int-6", rig.caller())
+    await rig.write(*call.missed())
+    await rig.tells(call.caller or "", "lead.opened", "lead.assigned")
+    await rig.write(text("STOP", "SM-int-6", caller=call.caller or ""))
+    await rig.tells(call.caller or "", "lead.opened", "lead.assigned", "lead.opted_out")
     running = system.running["leads"]
     async with aiohttp.ClientSession() as http:
         answers = {}
@@ -175,6 +179,6 @@ async def test_operations_port_answers_and_logs_and_metrics_name_no_caller(rig: 
                 answers[path] = await answer.text()
     assert 'ringback_calls_total{outcome="missed"}' in answers["metrics"]
     assert "ringback_leads_opened_total" in answers["metrics"]
-    number = (ring.caller or "")[2:]
+    number = (call.caller or "")[2:]
     assert number not in answers["metrics"]
     assert number not in running.log.read_text()

@@ -1,13 +1,13 @@
-"""Fixtures of leads' unit tests."""
+"""Fixtures of the leads service's unit tests."""
 
 import pytest
 
-from tests.unit.leads.build import Desk
+from tests.unit.leads.rig import Rig
 
 
 @pytest.fixture
-async def desk() -> Desk:
-    """A shell over fakes, officers seeded."""
-    found = Desk()
+async def rig() -> Rig:
+    """A leads service over fakes, officers seeded."""
+    found = Rig()
     await found.seed()
     return found

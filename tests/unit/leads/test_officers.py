@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.leads.domain.model import OfficerState
 from services.leads.domain.officers import Candidate, choose, take
-from tests.unit.leads.build import AT
+from tests.unit.leads.events import AT
 
 DAY = AT.date()
 EARLY, LATE = AT - timedelta(hours=2), AT - timedelta(hours=1)

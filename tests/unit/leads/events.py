@@ -1,9 +1,7 @@
-"""Call facts, texts and results as ingest and the notifier write them, and a shell over fakes."""
+"""Call facts, texts and results as ingest and the notifier write them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 from schemas.base import EventData
@@ -18,64 +16,24 @@ from schemas.calls import (
     VoicemailRecorded,
     VoicemailTranscribed,
 )
-from schemas.envelope import Event, Wire, decode
+from schemas.envelope import Event
 from schemas.ids import partition_key
 from schemas.inbound import ReplyReceived
-from schemas.leads import LeadEvent
 from schemas.touches import TouchResult
-from services.leads.adapters.memory import Memory
-from services.leads.assignment import Assigner
-from services.leads.shell import Shell
-from services.policy.directory import Directory, load_directory
-from services.runtime.handled import Handled
-from services.runtime.producer import FakeProducer
 
 LENDER = "larkspur"
 CALLER = "+17185550134"
 BRANCH_NUMBER = "+12125550100"
 AT = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
 """A Tuesday, noon in New York."""
-NUMBER_KEY = "unit-test-number-key-32-characters"
-DIRECTORY = Path(__file__).parents[3] / "deploy" / "examples" / "lender.yaml"
 
 E = TypeVar("E", bound=EventData)
 F = TypeVar("F", bound=CallFact)
 
 
-def directory() -> Directory:
-    """Return the example lender."""
-    return load_directory(DIRECTORY)
-
-
 def at(seconds: float) -> datetime:
     """Return an instant after the call began."""
     return AT + timedelta(seconds=seconds)
-
-
-@dataclass
-class StillClock:
-    """Both times stand still until a test moves them."""
-
-    virtual: datetime = AT
-    real: datetime = datetime(2030, 1, 1, tzinfo=UTC)
-    is_file: bool = True
-
-    def now(self) -> datetime:
-        return self.virtual
-
-    def real_now(self) -> datetime:
-        return self.real
-
-    def monotonic_s(self) -> float:
-        return self.real.timestamp()
-
-    async def sleep_until(self, when: datetime) -> None:
-        self.virtual = max(self.virtual, when)
-
-    def move(self, seconds: float) -> None:
-        """Move both."""
-        self.virtual += timedelta(seconds=seconds)
-        self.real += timedelta(seconds=seconds)
 
 
 def event(id_: str, data: E, seconds: float = 0.0, caller: str | None = CALLER) -> Event[E]:
@@ -94,8 +52,8 @@ def event(id_: str, data: E, seconds: float = 0.0, caller: str | None = CALLER) 
 
 
 @dataclass
-class Ring:
-    """One call to the branch; `legs` officers are rung."""
+class InboundCall:
+    """One call to the branch, which dials `legs` officers."""
 
     call_id: str = "CA1"
     caller: str | None = CALLER
@@ -161,56 +119,3 @@ def result(model: type[TouchResult], lead_id: str, state: str, step: str = "text
     touch_id = f"touch-{step}"
     data = model(touch_id=touch_id, lead_id=lead_id, caller=CALLER, sequence_id="S1", step=step, **more)
     return event(f"{touch_id}:{state}", data, 60)
-
-
-@dataclass
-class Desk:
-    """A shell over fakes, and what came out of it."""
-
-    store: Memory = field(default_factory=Memory)
-    producer: FakeProducer = field(default_factory=FakeProducer)
-    clock: StillClock = field(default_factory=StillClock)
-
-    def __post_init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget everything that is not stored, as a new process would."""
-        self.shell = Shell(self.store, self.producer, directory(), self.clock, NUMBER_KEY)
-
-    async def seed(self) -> None:
-        await Assigner(self.store, directory()).seed()
-
-    async def give(self, *events: Event[EventData]) -> list[Handled]:
-        return [await self.shell.handle(one) for one in events]
-
-    async def settle(self, after_s: float) -> None:
-        """Let real time pass, then settle what is due."""
-        self.clock.move(after_s)
-        now = self.clock.real_now()
-        while call := await self.store.claim_call(now, now + timedelta(seconds=10)):
-            await self.shell.settle(call)
-
-    @property
-    def told(self) -> list[LeadEvent]:
-        return leads_in(self.producer.records)
-
-    @property
-    def types(self) -> list[str]:
-        return [one.TYPE for one in self.told]
-
-    def lead(self, caller: str = CALLER) -> dict[str, Any]:
-        return next(lead for lead in self.store.leads.values() if lead["caller"] == caller)
-
-    def call(self, call_id: str = "CA1") -> dict[str, Any]:
-        return self.store.calls[f"{LENDER}:twilio:{call_id}"]
-
-
-def leads_in(records: Sequence[Wire]) -> list[LeadEvent]:
-    """Return the first copy of every `leads` event, decoded."""
-    found: dict[tuple[str, int], LeadEvent] = {}
-    for record in records:
-        data = decode(record.key, record.value, record.headers).data
-        assert isinstance(data, LeadEvent)
-        found.setdefault((data.lead_id, data.lead_seq), data)
-    return list(found.values())

@@ -1,0 +1,125 @@
+"""The leads service over fakes, and what comes out of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from schemas.base import EventData
+from schemas.envelope import Event, Wire, decode
+from schemas.leads import LeadEvent
+from services.leads.adapters.memory import Memory
+from services.leads.assignment import Assigner
+from services.leads.rounds import Settler, Sweeper
+from services.leads.shell import Shell
+from services.policy.directory import Directory, load_directory
+from services.runtime.handled import Handled
+from services.runtime.health import Health
+from services.runtime.producer import FakeProducer
+from tests.unit.leads.events import AT, CALLER, LENDER
+
+NUMBER_KEY = "unit-test-number-key-32-characters"
+DIRECTORY = Path(__file__).parents[3] / "deploy" / "examples" / "lender.yaml"
+
+
+@cache
+def directory() -> Directory:
+    """Return the example lender."""
+    return load_directory(DIRECTORY)
+
+
+@dataclass
+class StillClock:
+    """Both times stand still until a test moves them."""
+
+    virtual: datetime = AT
+    real: datetime = datetime(2030, 1, 1, tzinfo=UTC)
+    is_file: bool = True
+
+    def now(self) -> datetime:
+        return self.virtual
+
+    def real_now(self) -> datetime:
+        return self.real
+
+    def monotonic_s(self) -> float:
+        return self.real.timestamp()
+
+    async def sleep_until(self, when: datetime) -> None:
+        self.virtual = max(self.virtual, when)
+
+    def move(self, seconds: float) -> None:
+        """Move both."""
+        self.virtual += timedelta(seconds=seconds)
+        self.real += timedelta(seconds=seconds)
+
+
+@dataclass
+class Rig:
+    """A leads service over fakes, and what came out of it."""
+
+    store: Memory = field(default_factory=Memory)
+    producer: FakeProducer = field(default_factory=FakeProducer)
+    clock: StillClock = field(default_factory=StillClock)
+    lender: Directory = field(default_factory=directory)
+    health: Health = field(default_factory=Health)
+    all_read: bool = True
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everything that is not stored, as a new process would."""
+        self.shell = self.instance()
+        self.settler = Settler(self.store, self.shell, self.clock, self.health, self.caught_up)
+        self.sweeper = Sweeper(self.store, self.shell, self.clock, self.health)
+
+    def instance(self) -> Shell:
+        """Return another process's shell on the same store and producer."""
+        return Shell(self.store, self.producer, self.lender, self.clock, NUMBER_KEY)
+
+    async def caught_up(self) -> bool:
+        """Answer for the consumer loop whether every call fact in Kafka has been read."""
+        return self.all_read
+
+    async def seed(self) -> None:
+        await Assigner(self.store, self.lender).seed()
+
+    async def give(self, *events: Event[EventData]) -> list[Handled]:
+        return [await self.shell.handle(one) for one in events]
+
+    async def settle(self, after_s: float) -> None:
+        """Let time pass, then settle what is due."""
+        self.clock.move(after_s)
+        await self.settler.round()
+
+    async def sweep(self, after_s: float) -> None:
+        """Let time pass, then emit what was left behind."""
+        self.clock.move(after_s)
+        await self.sweeper.round()
+
+    @property
+    def told(self) -> list[LeadEvent]:
+        return leads_in(self.producer.records)
+
+    @property
+    def types(self) -> list[str]:
+        return [one.TYPE for one in self.told]
+
+    def lead(self, caller: str = CALLER) -> dict[str, Any]:
+        return next(lead for lead in self.store.leads.values() if lead["caller"] == caller)
+
+    def call(self, call_id: str = "CA1") -> dict[str, Any]:
+        return self.store.calls[f"{LENDER}:twilio:{call_id}"]
+
+
+def leads_in(records: Sequence[Wire]) -> list[LeadEvent]:
+    """Return the first copy of every `leads` event, decoded."""
+    found: dict[tuple[str, int], LeadEvent] = {}
+    for record in records:
+        data = decode(record.key, record.value, record.headers).data
+        assert isinstance(data, LeadEvent)
+        found.setdefault((data.lead_id, data.lead_seq), data)
+    return list(found.values())
