@@ -5,7 +5,16 @@ gzipped) and yields its inbound calls in the order of their start. A row that ma
 with its line, field and reason, and reading goes on. `docs/call-log.md` tells the formats.
 """
 
-from services.cli.calllog.model import BadRow, CallLogError, LoggedCall, LoggedLeg, Tally
+from services.cli.calllog.model import BadRow, CallLogError, CompletedMeans, LoggedCall, LoggedLeg, Tally
 from services.cli.calllog.reading import calls_of_day, read_call_log
 
-__all__ = ["BadRow", "CallLogError", "LoggedCall", "LoggedLeg", "Tally", "calls_of_day", "read_call_log"]
+__all__ = [
+    "BadRow",
+    "CallLogError",
+    "CompletedMeans",
+    "LoggedCall",
+    "LoggedLeg",
+    "Tally",
+    "calls_of_day",
+    "read_call_log",
+]

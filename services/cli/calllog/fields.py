@@ -1,4 +1,4 @@
-"""Dates, durations and directions as call logs write them; anything else is a `ValueError` that says what was there."""
+"""Dates, durations and directions as call logs write them; anything else is a `ValueError` that quotes it."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 MAX_CALL_S: Final = 24 * 3600
-"""Twilio ends a call after 24 hours (4 by default): a longer one is a wrong number in the file."""
+"""Twilio ends a call after 24 hours (4 by default): a longer one is a mistake in the file."""
 
 _ZONES_H: Final = {
     "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
@@ -30,20 +30,20 @@ def parse_when(text: str) -> datetime:
         Aware UTC. A time without zone or offset is UTC, as in Twilio's API.
 
     Raises:
-        ValueError: none of these, or a year outside 2000-2100.
+        ValueError: none of these, or a year outside 2001-2099.
     """
     value = " ".join(text.split())
     found = _iso(value) or _spelled(value) or _rfc2822(value)
     if found is None:
-        raise ValueError(f"{value[:_SHOWN]!r} is no date and time")
+        raise ValueError(f"{value[:_SHOWN]!r} is not a date and time")
     if not 2000 < found.year < 2100:
-        raise ValueError(f"year {found.year} is not believable")
+        raise ValueError(f"year {found.year} is not from 2001 to 2099")
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _iso(value: str) -> datetime | None:
     if len(value) < len("2026-06-01T14:03"):
-        return None  # a bare date is no instant
+        return None  # a date alone is not an instant
     try:
         return datetime.fromisoformat(value)
     except ValueError:
@@ -77,13 +77,13 @@ def parse_duration_s(text: str) -> float | None:
     """Read a duration: seconds, `m:ss` or `h:mm:ss`; None when there is none.
 
     Raises:
-        ValueError: no duration, negative, or longer than a call can be.
+        ValueError: not a duration, negative, or longer than a call can be.
     """
     value = text.strip()
     if not value:
         return None
     if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?|\d{1,3}(:[0-5]\d){1,2}", value, re.ASCII):
-        raise ValueError(f"{value[:_SHOWN]!r} is no duration")
+        raise ValueError(f"{value[:_SHOWN]!r} is not a duration; write seconds, m:ss or h:mm:ss")
     seconds = 0.0
     for part in value.split(":"):
         seconds = seconds * 60 + float(part)
@@ -100,7 +100,7 @@ def span(started_at: datetime, ended_at: datetime | None, duration_s: float | No
     """
     if ended_at is None:
         if duration_s is None:
-            raise ValueError("neither an end nor a duration")
+            raise ValueError("has neither an end nor a duration")
         return started_at + timedelta(seconds=duration_s)
     if ended_at < started_at:
         raise ValueError("ends before it starts")

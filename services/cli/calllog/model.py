@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from services.policy.numbers import Caller, CallerKind
@@ -14,8 +15,20 @@ KEPT_PROBLEMS: Final = 100
 """Bad rows that are remembered one by one; the rest is only counted."""
 
 
+ANSWERED_FROM_S: Final = 30.0
+"""From this length on, a completed call of a log that cannot say who talked counts as answered. Ringing is in it: our
+phones ring for about 20 s, then a greeting begins, so what ends sooner was hardly a talk."""
+
+
+class CompletedMeans(StrEnum):
+    """What a completed call was, for all of a log that cannot say who talked."""
+
+    MISSED = "missed"
+    ANSWERED = "answered"
+
+
 class CallLogError(ValueError):
-    """The file as a whole is no call log that we can read; the message says what is wrong with it."""
+    """The file as a whole is not a call log that we can read; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +60,13 @@ class Tally:
     calls: int = 0
     legs: int = 0
     skipped: int = 0
-    """Rows that are fine and no business of ours: outbound calls, faxes, internal calls."""
+    """Rows that are fine and not inbound calls of a borrower: outbound calls, faxes, internal calls."""
     duplicates: int = 0
     """Rows whose id was there before, as in exports that overlap."""
+    dial_rows: int = 0
+    """Rows that say which phone of ours was called and what came of it."""
+    judged: bool = False
+    """Whether the file cannot say who talked, so that completed calls were judged by their length; see `LoggedCall.judged`."""
     bad: int = 0
     problems: list[BadRow] = field(default_factory=list)
 
@@ -62,7 +79,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class LoggedLeg:
-    """One try to reach someone of ours."""
+    """One phone of ours that the call was passed on to."""
 
     leg_id: str
     to: str | None
@@ -98,10 +115,12 @@ class LoggedCall:
     voicemail: bool = False
     voicemail_s: float = 0.0
     transcript: str | None = None
+    judged: bool = False
+    """The log does not say who talked; whether the call counts as answered was judged by its length, or by the user."""
 
     @property
     def answered(self) -> bool:
-        """Whether the log says that someone of ours picked up. A carrier's voicemail may look the same (Q1)."""
+        """Whether the log says that someone of ours picked up. A carrier's voicemail may look the same (fact Q1)."""
         return any(leg.answered for leg in self.legs)
 
     @property
@@ -111,7 +130,7 @@ class LoggedCall:
 
     @property
     def duration_s(self) -> float:
-        """Seconds from first ring to end."""
+        """Seconds from the first ring to the end."""
         return (self.ended_at - self.started_at).total_seconds()
 
     @property
@@ -129,5 +148,12 @@ class LoggedCall:
 
     @property
     def hung_up_ringing(self) -> bool:
-        """Whether the caller gave up before anyone, or the voicemail, took the call (A4, A8)."""
-        return not self.answered and not self.voicemail
+        """Whether the log says that the caller gave up while our phones rang (facts A4, A8).
+
+        Only a canceled leg, or a canceled call without legs, says so: phones that rang out, were busy or declined, or a
+        greeting that was heard, are a call that nobody took.
+        """
+        if self.answered or self.voicemail:
+            return False
+        said = [leg.status for leg in self.legs] or [self.status]
+        return all(status == "canceled" for status in said)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 from zoneinfo import ZoneInfo
 
-from services.cli.calllog.model import CallLogError, LoggedCall, Tally
+from services.cli.calllog.model import CallLogError, CompletedMeans, LoggedCall, Tally
 from services.cli.calllog.ringcentral_json import read_ringcentral_json
 from services.cli.calllog.twilio_csv import read_twilio_csv
 
@@ -18,27 +18,30 @@ _LONGEST_LINE: Final = 1024 * 1024
 _BOMS: Final = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
-def read_call_log(path: Path | str, tally: Tally | None = None) -> Iterator[LoggedCall]:
+def read_call_log(
+    path: Path | str, tally: Tally | None = None, completed_means: CompletedMeans | None = None
+) -> Iterator[LoggedCall]:
     """Yield the inbound calls of a call log in the order of their start; the kind of file is found out by looking.
 
     Args:
         path: Twilio's Calls CSV or RingCentral's call log JSON, gzipped or not, in UTF-8 or UTF-16 with its mark.
         tally: filled while iterating; complete after the last call.
+        completed_means: what a completed call was, where the log cannot say who talked; None judges by its length.
 
     Raises:
-        CallLogError: the file cannot be opened or is no call log at all; names the file. A bad row never raises.
+        CallLogError: the file cannot be opened or is not a call log at all; names the file. A bad row never raises.
     """
     found = tally if tally is not None else Tally()
     try:
         with Path(path).open("rb") as raw:
-            yield from read_stream(raw, found)
+            yield from read_stream(raw, found, completed_means)
     except OSError as error:
         raise CallLogError(f"{path}: cannot be read: {error.strerror or error}") from error
     except CallLogError as error:
         raise CallLogError(f"{path}: {error}") from error
 
 
-def read_stream(raw: BinaryIO, tally: Tally) -> Iterator[LoggedCall]:
+def read_stream(raw: BinaryIO, tally: Tally, completed_means: CompletedMeans | None = None) -> Iterator[LoggedCall]:
     """Yield the inbound calls of an open file; see `read_call_log`."""
     packed = io.BufferedReader(cast("io.RawIOBase", raw)) if not isinstance(raw, io.BufferedReader) else raw
     stream = packed
@@ -55,7 +58,8 @@ def read_stream(raw: BinaryIO, tally: Tally) -> Iterator[LoggedCall]:
             yield from read_ringcentral_json(text, tally)
         else:
             # Bounded: a line without end comes in pieces, which are bad rows, instead of filling the memory.
-            yield from read_twilio_csv(iter(lambda: text.readline(_LONGEST_LINE), ""), tally)
+            lines = iter(lambda: text.readline(_LONGEST_LINE), "")
+            yield from read_twilio_csv(lines, tally, completed_means)
     finally:
         text.detach()  # or its end would close the caller's file
 

@@ -24,7 +24,7 @@ _LEG_STATUS: Final = {
     "abandoned": "canceled", "stopped": "canceled", "call failed": "failed", "call failure": "failed",
     "ip phone offline": "failed", "no calling credit": "failed", "internal error": "failed",
 }  # fmt: skip
-"""RingCentral's results in Twilio's words; what is not here rang without an answer."""
+"""RingCentral's results in Twilio's words; whatever is not here is a phone that rang and was not answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +81,30 @@ def _records(data: Any) -> Iterator[Any]:
             else:
                 yield one
     else:
-        raise CallLogError('no call log: neither {"records": [...]} nor a list')
+        raise CallLogError('not a call log: neither {"records": [...]} nor a list')
 
 
 def _call(record: Any) -> LoggedCall | None:
-    """Return the call of a record, or None when it is no borrower's call."""
+    """Return the call of a record, or None when it is not a borrower's call."""
     if not isinstance(record, Mapping):
-        raise RowError("record", "is no object")
+        raise RowError("record", "is not an object")
     if _word(record, "type", "voice") != "voice" or _word(record, "direction") != "inbound":
         return None
     call_id = record.get("sessionId") or record.get("id")
     if not isinstance(call_id, str | int) or isinstance(call_id, bool) or not 0 < len(str(call_id)) <= 200:
-        raise RowError("id", "empty or no text")
+        raise RowError("id", "is empty or not text")
     sender, target = _party(record, "from"), _party(record, "to")
     if not sender.get("phoneNumber") and sender.get("extensionNumber"):
         return None  # a colleague
     dialled = normalise_caller(_text(target.get("phoneNumber"))).e164
     if dialled is None:
-        raise RowError("to.phoneNumber", "is no phone number")
+        raise RowError("to.phoneNumber", "is not a phone number")
     when = _span(record, "")
     caller = normalise_caller(_text(sender.get("phoneNumber")))
     result = _word(record, "result")
     raw_legs = record.get("legs", [])
     if not isinstance(raw_legs, list):
-        raise RowError("legs", "is no list")
+        raise RowError("legs", "is not a list")
     legs, box_s = _legs(str(call_id), raw_legs, when, result)
     message = record.get("message")
     voicemail = result == VOICEMAIL or (isinstance(message, Mapping) and _word(message, "type") == VOICEMAIL)
@@ -126,16 +126,16 @@ def _call(record: Any) -> LoggedCall | None:
 
 
 def _legs(call_id: str, raw: list[Any], call: _Span, result: str) -> tuple[tuple[LoggedLeg, ...], float]:
-    """Return the tries to reach someone, and the seconds of the voicemail's own leg.
+    """Return the phones that were called, and the seconds of the voicemail's own leg.
 
-    Only the call's own result says whether a person took it: menus and voicemail boxes `accept` legs too (Q1).
+    Only the call's own result says whether a person took it: menus and voicemail boxes `accept` legs too (fact Q1).
     """
     found: list[LoggedLeg] = []
     box_s = 0.0
     taken = result in ANSWERED
     for at, leg in enumerate(raw):
         if not isinstance(leg, Mapping):
-            raise RowError(f"legs[{at}]", "is no object")
+            raise RowError(f"legs[{at}]", "is not an object")
         when = _span(leg, f"legs[{at}].", call)
         said = _word(leg, "result")
         if said == VOICEMAIL:
@@ -146,10 +146,28 @@ def _legs(call_id: str, raw: list[Any], call: _Span, result: str) -> tuple[tuple
         status = "no-answer" if said in ANSWERED and not answered else _LEG_STATUS.get(said, "no-answer")
         to = normalise_caller(_text(_party(leg, "to").get("phoneNumber"))).e164
         answered_at = when.started_at if answered else None
-        found.append(LoggedLeg(f"{call_id}:{at}", to, status, answered, when.started_at, answered_at, when.ended_at))
+        found.append(
+            LoggedLeg(
+                leg_id=f"{call_id}:{at}",
+                to=to,
+                status=status,
+                answered=answered,
+                started_at=when.started_at,
+                answered_at=answered_at,
+                ended_at=when.ended_at,
+            )
+        )
     if taken and not any(leg.answered for leg in found) and call.ended_at > call.started_at:
         found.append(
-            LoggedLeg(f"{call_id}:call", None, "completed", True, call.started_at, call.started_at, call.ended_at)
+            LoggedLeg(
+                leg_id=f"{call_id}:call",
+                to=None,
+                status="completed",
+                answered=True,
+                started_at=call.started_at,
+                answered_at=call.started_at,
+                ended_at=call.ended_at,
+            )
         )
     return tuple(sorted(found, key=lambda leg: (leg.started_at, leg.leg_id))), box_s
 
@@ -165,14 +183,14 @@ def _span(record: Mapping[str, Any], where: str, call: _Span | None = None) -> _
             raise RowError(f"{where}startTime", str(error)) from error
     seconds = record.get("duration", 0)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_CALL_S:
-        raise RowError(f"{where}duration", "is no number of seconds that a call can last")
+        raise RowError(f"{where}duration", "is not a number of seconds from 0 to 86400")
     return _Span(started_at, started_at + timedelta(seconds=seconds))
 
 
 def _party(record: Mapping[str, Any], field: str) -> Mapping[str, Any]:
     party = record.get(field) or {}
     if not isinstance(party, Mapping):
-        raise RowError(field, "is no object")
+        raise RowError(field, "is not an object")
     return party
 
 

@@ -11,7 +11,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.cli.calllog.fields import parse_duration_s, parse_when, span
-from services.cli.calllog.model import MAX_CALLS, CallLogError, LoggedCall, LoggedLeg, RowError, Tally
+from services.cli.calllog.model import (
+    ANSWERED_FROM_S,
+    MAX_CALLS,
+    CallLogError,
+    CompletedMeans,
+    LoggedCall,
+    LoggedLeg,
+    RowError,
+    Tally,
+)
 from services.policy.numbers import normalise_caller
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -64,12 +73,15 @@ def columns_of(header: Iterable[str]) -> dict[str, int]:
     return there
 
 
-def read_twilio_csv(lines: Iterable[str], tally: Tally) -> Iterator[LoggedCall]:
+def read_twilio_csv(
+    lines: Iterable[str], tally: Tally, completed_means: CompletedMeans | None = None
+) -> Iterator[LoggedCall]:
     """Yield the inbound calls of an export in the order of their start; `tally` is complete when the last is out.
 
     Args:
         lines: of text; read one by one, never held. What is held is `MAX_CALLS` calls and legs at most.
         tally: counts, and the bad rows.
+        completed_means: what a completed call was, in a file without `outbound-dial` rows; None judges by its length.
 
     Raises:
         CallLogError: no header, a required column missing, or more calls than the bound.
@@ -85,11 +97,35 @@ def read_twilio_csv(lines: Iterable[str], tally: Tally) -> Iterator[LoggedCall]:
         if len(calls) > MAX_CALLS or len(legs) > MAX_CALLS:
             raise CallLogError(f"more than {MAX_CALLS} calls; split the file by date")
     by_call = _join(calls, legs, tally)
+    # The console's filter on incoming calls leaves the legs out, and nothing else in the file says who talked.
+    if tally.dial_rows == 0:
+        calls = {sid: _judged(call, completed_means) for sid, call in calls.items()}
+        tally.judged = any(call.judged for call in calls.values())
     for call in sorted(calls.values(), key=lambda one: (one.started_at, one.call_id)):
-        found = tuple(sorted(by_call.get(call.call_id, ()), key=lambda leg: (leg.started_at, leg.leg_id)))
+        found = call.legs or tuple(sorted(by_call.get(call.call_id, ()), key=lambda leg: (leg.started_at, leg.leg_id)))
         tally.calls += 1
         tally.legs += len(found)
         yield replace(call, legs=found)
+
+
+def _judged(call: LoggedCall, completed_means: CompletedMeans | None) -> LoggedCall:
+    if call.status != "completed" or call.voicemail:
+        return call  # these say themselves that nobody of ours talked
+    if completed_means is None:
+        is_long = call.duration_s >= ANSWERED_FROM_S
+        completed_means = CompletedMeans.ANSWERED if is_long else CompletedMeans.MISSED
+    if completed_means is CompletedMeans.MISSED or call.ended_at == call.started_at:
+        return replace(call, judged=True)
+    leg = LoggedLeg(
+        leg_id=f"{call.call_id}:call",
+        to=None,
+        status="completed",
+        answered=True,
+        started_at=call.started_at,
+        answered_at=call.started_at,
+        ended_at=call.ended_at,
+    )
+    return replace(call, judged=True, legs=(leg,))
 
 
 def _rows(lines: Iterable[str], tally: Tally) -> Iterator[tuple[int, dict[str, str]]]:
@@ -148,9 +184,10 @@ def _take(line: int, row: Mapping[str, str], calls: dict[str, LoggedCall], legs:
         tally.skipped += 1
         return
     if direction not in {"inbound", "outbound-dial"}:
-        raise RowError("Direction", f"{row['Direction'][:40]!r} is none of inbound, outbound-dial, outbound-api")
+        raise RowError("Direction", f"{row['Direction'][:40]!r} is not inbound, outbound-dial or outbound-api")
+    tally.dial_rows += direction == "outbound-dial"
     if status not in STATUSES:
-        raise RowError("Status", f"{row['Status'][:40]!r} is none of {', '.join(sorted(STATUSES))}")
+        raise RowError("Status", f"{row['Status'][:40]!r} is not one of {', '.join(sorted(STATUSES))}")
     if sid in calls or sid in legs:
         tally.duplicates += 1
         return
@@ -161,8 +198,16 @@ def _take(line: int, row: Mapping[str, str], calls: dict[str, LoggedCall], legs:
     machine = row.get("Answered By", "").lower().startswith(("machine", "fax"))
     talked = status == "completed" and duration_s > 0 and not machine
     answered_at = max(started_at, ended_at - timedelta(seconds=duration_s)) if talked else None
-    leg = LoggedLeg(sid, normalise_caller(row["To"]).e164, status, talked, started_at, answered_at, ended_at)
-    legs[sid] = _Leg(line, row.get("Parent Call Sid", ""), row["From"], leg)
+    leg = LoggedLeg(
+        leg_id=sid,
+        to=normalise_caller(row["To"]).e164,
+        status=status,
+        answered=talked,
+        started_at=started_at,
+        answered_at=answered_at,
+        ended_at=ended_at,
+    )
+    legs[sid] = _Leg(line=line, parent=row.get("Parent Call Sid", ""), caller=row["From"], leg=leg)
 
 
 def _times(row: Mapping[str, str]) -> tuple[datetime, datetime, float]:
@@ -194,7 +239,7 @@ def _duration(row: Mapping[str, str], column: str) -> float | None:
 def _call(sid: str, status: str, started_at: datetime, ended_at: datetime, row: Mapping[str, str]) -> LoggedCall:
     dialled = normalise_caller(row["To"]).e164
     if dialled is None:
-        raise RowError("To", f"{row['To'][:40]!r} is no phone number")
+        raise RowError("To", f"{row['To'][:40]!r} is not a phone number")
     caller = normalise_caller(row["From"])
     voicemail_s = min(_duration(row, "Voicemail Duration") or 0.0, (ended_at - started_at).total_seconds())
     return LoggedCall(

@@ -1,6 +1,7 @@
-"""What Twilio would have sent for a logged call. Pure: a call and the TwiML we answered in, webhooks out."""
+"""What Twilio would have sent for a logged call. Pure: a call and the TwiML that ingest answered in, webhooks out."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ Form = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Webhook:
-    """One request of the phone system. `decides`: something may come of it, so a replay waits for that."""
+    """One request of the phone system. `decides`: it may cause a text, so a replay waits until that is done."""
 
     at: datetime
     n: int
@@ -38,22 +39,27 @@ class DialledLeg:
 
 
 def dialled_legs(twiml: str) -> tuple[DialledLeg, ...]:
-    """Return the legs that our answer to the voice webhook rings; none when it goes straight to voicemail."""
+    """Return the legs that our answer to the voice webhook calls; none when it goes straight to voicemail."""
     root = ElementTree.fromstring(twiml)  # noqa: S314  # our own answer
     return tuple(
         # A fragment asks Twilio for retries (`#rc=5&rp=all`); it is neither sent nor signed.
         DialledLeg(
-            (number.text or "").strip(),
-            urldefrag(number.get("url", "")).url,
-            urldefrag(number.get("statusCallback", "")).url,
+            to=(number.text or "").strip(),
+            screen_url=urldefrag(number.get("url", "")).url,
+            status_url=urldefrag(number.get("statusCallback", "")).url,
         )
         for number in root.iter("Number")
     )
 
 
 def sid(prefix: str, *parts: str) -> str:
-    """Return a provider-like id that is always the same for the same parts."""
+    """Return an id as Twilio writes them, always the same for the same parts."""
     return prefix + hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
+
+
+def as_sid(provider: str, own_id: str) -> str:
+    """Return a call's or leg's id as it stands where it is one of Twilio's, else one made from it."""
+    return own_id if re.fullmatch("CA[0-9a-fA-F]{32}", own_id) else sid("CA", provider, own_id)
 
 
 def _parties(call: LoggedCall, account: str) -> dict[str, str]:
@@ -71,33 +77,38 @@ def _parties(call: LoggedCall, account: str) -> dict[str, str]:
 
 def call_sid(call: LoggedCall) -> str:
     """Return the call's id as Twilio would write it."""
-    return call.call_id if call.provider == "twilio" else sid("CA", call.provider, call.call_id)
+    return as_sid(call.provider, call.call_id)
 
 
 def voice(call: LoggedCall, base: str, account: str) -> Webhook:
     """Return the request that opens a call."""
     return Webhook(
-        call.started_at, 0, f"{base}/webhooks/twilio/voice", {**_parties(call, account), "CallStatus": "ringing"}
+        at=call.started_at,
+        n=0,
+        url=f"{base}/webhooks/twilio/voice",
+        form={**_parties(call, account), "CallStatus": "ringing"},
     )
 
 
 def afterwards(call: LoggedCall, twiml_legs: Sequence[DialledLeg], base: str, account: str) -> list[Webhook]:
     """Return everything Twilio sends after `voice`, in the order of its time.
 
-    The log says what happened; our TwiML says how many phones rang. Phones the log does not mention shared the fate of
-    the others; a logged leg that our TwiML would not ring (the branch was closed) is still told, because it happened.
+    The log says what happened; our TwiML says how many phones were called. Phones that the log does not mention shared
+    the fate of the others. A logged leg that our TwiML does not call (the branch was closed) is told too, because it
+    happened.
     """
     parties = _parties(call, account)
     hooks: list[Webhook] = []
+    legs = list(_legs(call, twiml_legs, base))
 
     def add(at: datetime, path: str, form: Form, *, decides: bool = False) -> None:
         url = path if path.startswith("http") else f"{base}{path}"
-        hooks.append(Webhook(max(at, call.started_at), len(hooks) + 1, url, form, decides))
+        hooks.append(Webhook(at=max(at, call.started_at), n=len(hooks) + 1, url=url, form=form, decides=decides))
 
-    for leg, dialled in _legs(call, twiml_legs, base):
+    for leg, dialled in legs:
         own = {
-            **parties, "CallSid": leg.leg_id, "ParentCallSid": call_sid(call), "To": dialled.to, "Called": dialled.to,
-            "Direction": "outbound-dial",
+            **parties, "CallSid": as_sid(call.provider, leg.leg_id), "ParentCallSid": call_sid(call), "To": dialled.to,
+            "Called": dialled.to, "Direction": "outbound-dial",
         }  # fmt: skip
         if leg.answered and leg.answered_at is not None:
             pressed = dialled.screen_url.replace("step=screen", "step=pressed")
@@ -107,11 +118,12 @@ def afterwards(call: LoggedCall, twiml_legs: Sequence[DialledLeg], base: str, ac
         add(leg.ended_at, dialled.status_url,
             {**own, "CallStatus": leg.status, "CallDuration": str(int(leg.talk_s)), "Timestamp": format_datetime(leg.ended_at)},
         )  # fmt: skip
-    if not call.hung_up_ringing and call.legs:
-        best = next((leg for leg in call.legs if leg.answered), call.legs[0])
+    if legs and not call.hung_up_ringing:  # the action URL is never asked for once the caller is gone
+        best = next((leg for leg, _ in legs if leg.answered), legs[0][0])
         add(best.ended_at, "/webhooks/twilio/dial",
-            {**parties, "CallStatus": "in-progress", "DialCallSid": best.leg_id, "DialCallStatus": best.status,
-             "DialCallDuration": str(int(best.talk_s))})  # fmt: skip
+            {**parties, "CallStatus": "in-progress", "DialCallSid": as_sid(call.provider, best.leg_id),
+             "DialCallStatus": best.status, "DialCallDuration": str(int(best.talk_s)),
+             "DialBridged": str(best.answered).lower()})  # fmt: skip
     add(call.ended_at, "/webhooks/twilio/call-status",
         {**parties, "CallStatus": call.status if call.status in ("busy", "failed", "no-answer", "canceled") else "completed",
          "CallDuration": str(int(call.duration_s)), "Timestamp": format_datetime(call.ended_at)},
@@ -142,9 +154,9 @@ def _legs(call: LoggedCall, dialled: Sequence[DialledLeg], base: str) -> Iterato
             leg,
             match
             or DialledLeg(
-                leg.to or call.dialled,
-                f"{base}/webhooks/twilio/leg?step=screen&{query}",
-                f"{base}/webhooks/twilio/leg?step=status&{query}",
+                to=leg.to or call.dialled,
+                screen_url=f"{base}/webhooks/twilio/leg?step=screen&{query}",
+                status_url=f"{base}/webhooks/twilio/leg?step=status&{query}",
             ),
         )
     if not unused:
@@ -152,12 +164,18 @@ def _legs(call: LoggedCall, dialled: Sequence[DialledLeg], base: str) -> Iterato
     answered = next((leg for leg in call.legs if leg.answered), None)
     for item in unused:
         if answered is not None and answered.answered_at is not None:
-            fate, until = "canceled", answered.answered_at  # the others stop ringing once someone has it
+            fate, until = "canceled", answered.answered_at  # the others stop ringing once one person has the call
         elif call.hung_up_ringing:
             fate, until = "canceled", call.ended_at
         else:
             fate, until = "no-answer", call.started_at + timedelta(seconds=call.ring_s)
-        yield (
-            LoggedLeg(sid("CA", call.call_id, item.to), item.to, fate, False, call.started_at, None, until),
-            item,
-        )  # fmt: skip
+        leg = LoggedLeg(
+            leg_id=sid("CA", call.call_id, item.to),
+            to=item.to,
+            status=fate,
+            answered=False,
+            started_at=call.started_at,
+            answered_at=None,
+            ended_at=until,
+        )
+        yield leg, item

@@ -51,26 +51,30 @@ def test_log_has_ninety_days_of_three_branches_across_a_change_to_summer_time(lo
     assert len(offsets) == 2
 
 
-def test_a_third_of_the_calls_come_between_six_and_ten_in_the_evening_d2(log: list[LoggedCall]) -> None:
+def test_a_third_of_the_calls_come_between_six_and_ten_in_the_evening(log: list[LoggedCall]) -> None:
+    """Fact D2: a third of the calls come when the branch is closed or closing."""
     evening = sum(18 <= c.started_at.astimezone(branch_of(c).zone).hour < 22 for c in log)
     assert 0.31 <= share(evening, log) <= 0.37
 
 
-def test_three_quarters_are_answered_and_withheld_callers_are_as_many_as_expected_a10(log: list[LoggedCall]) -> None:
+def test_three_quarters_are_answered_and_withheld_callers_are_as_many_as_expected(log: list[LoggedCall]) -> None:
+    """Fact A10: some callers withhold their number."""
     assert 0.70 <= share(sum(c.answered for c in log), log) <= 0.76
     assert 0.03 <= share(sum(c.caller_kind == "withheld" for c in log), log) <= 0.07
     assert all(c.caller_kind != "invalid" for c in log)
 
 
-def test_missed_calls_are_voicemails_and_hang_ups_one_ring_ones_too_a8(log: list[LoggedCall]) -> None:
+def test_missed_calls_are_voicemails_and_hang_ups_one_ring_ones_too(log: list[LoggedCall]) -> None:
+    """Facts A8, Q1: calls of one ring count, and a carrier's voicemail is no answer."""
     missed = [c for c in log if not c.answered]
     assert 0.3 <= share(sum(c.voicemail for c in missed), missed) <= 0.45
     assert 0.06 <= share(sum(c.duration_s < 7 for c in missed), missed) <= 0.2
     assert any(c.transcript for c in missed)
-    assert any(leg.status == "completed" and not leg.answered for c in missed for leg in c.legs)  # Q1
+    assert any(leg.status == "completed" and not leg.answered for c in missed for leg in c.legs)
 
 
-def test_callers_come_back_the_same_day_and_later_c11(log: list[LoggedCall]) -> None:
+def test_callers_come_back_the_same_day_and_later(log: list[LoggedCall]) -> None:
+    """Fact C11: callers who try again the same day are in the log."""
     a_day = Counter(
         (c.caller, LENDER.local_day(branch_of(c), c.started_at)) for c in log if c.textable and not c.answered
     )

@@ -54,13 +54,15 @@ def test_accepted_call_without_legs_is_answered(result: str) -> None:
 
 
 @pytest.mark.parametrize("result", ["Missed", "Hang Up", "Abandoned", "No Answer", "Rejected", "Something new"])
-def test_call_that_nobody_took_is_unanswered_although_a_menu_accepted_a_leg_q1(result: str) -> None:
+def test_call_that_nobody_took_is_unanswered_although_a_menu_accepted_a_leg(result: str) -> None:
+    """Fact Q1: only the call's own result says that a person took it."""
     (call,), _ = read(record(result=result, legs=[leg()]))
     assert not call.answered
     assert call.legs[0].status == "no-answer"
 
 
-def test_voicemail_is_missed_with_the_length_of_its_own_leg_q1() -> None:
+def test_voicemail_is_missed_with_the_length_of_its_own_leg() -> None:
+    """Fact Q1: a voicemail has a duration, and nobody of ours talked."""
     (call,), _ = read(
         record(result="Voicemail", message={"type": "VoiceMail"}, legs=[leg(result="Voicemail", duration=31)])
     )
@@ -73,7 +75,8 @@ def test_voicemail_without_a_leg_is_at_most_as_long_as_the_call() -> None:
 
 
 @pytest.mark.parametrize("sender", [{}, {"name": "Anonymous"}, {"phoneNumber": "anonymous"}, {"phoneNumber": ""}, None])
-def test_withheld_caller_is_a_call_without_a_number_a10(sender: Any) -> None:
+def test_withheld_caller_is_a_call_without_a_number(sender: Any) -> None:
+    """Fact A10: counted, with nobody to text."""
     (call,), tally = read(record(**{"from": sender}))
     assert (call.caller, call.caller_kind, tally.bad) == (None, "withheld", 0)
 

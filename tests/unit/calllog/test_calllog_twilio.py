@@ -52,19 +52,22 @@ def test_leg_before_its_call_is_joined_and_calls_come_in_the_order_of_their_star
 
 
 @pytest.mark.parametrize("status", ["busy", "no-answer", "failed", "canceled"])
-def test_leg_that_nobody_took_answers_nothing_a12(status: str) -> None:
+def test_leg_that_nobody_took_answers_nothing_and_only_a_canceled_one_is_a_hang_up(status: str) -> None:
+    """Facts A8, A12: a phone that rang out, was busy or failed is a call nobody took, not a caller who gave up."""
     (call,), _ = read(log(CALL, LEG.replace("completed", status).replace(",50,", ",0,")))
     assert not call.answered
-    assert call.hung_up_ringing
+    assert call.hung_up_ringing == (status == "canceled")
     assert call.legs[0].status == status
 
 
-def test_leg_that_a_machine_took_answers_nothing_q1() -> None:
+def test_leg_that_a_machine_took_answers_nothing() -> None:
+    """Fact Q1: a carrier's voicemail that picks up is nobody of ours."""
     (call,), _ = read(log(CALL, LEG + "machine_start"))
     assert not call.answered
 
 
-def test_voicemail_is_missed_although_it_has_a_duration_q1() -> None:
+def test_voicemail_is_missed_although_it_has_a_duration() -> None:
+    """Fact Q1: a voicemail has a duration, and nobody of ours talked."""
     header = HEADER + ",Voicemail Duration,Transcription"
     (call,), _ = read(log(CALL + ',31,"Hi, call me"', header=header))
     assert (call.voicemail, call.voicemail_s, call.transcript) == (True, 31.0, "Hi, call me")
@@ -72,20 +75,23 @@ def test_voicemail_is_missed_although_it_has_a_duration_q1() -> None:
 
 
 @pytest.mark.parametrize("sender", ["", "anonymous", "+266696687", "+7378742833", "+86282452253"])
-def test_withheld_caller_is_a_call_without_a_number_a10(sender: str) -> None:
+def test_withheld_caller_is_a_call_without_a_number(sender: str) -> None:
+    """Fact A10: counted, with nobody to text."""
     (call,), tally = read(log(CALL.replace("+13035550123", sender)))
     assert (call.caller, call.caller_kind, call.caller_raw, call.textable) == (None, "withheld", sender, False)
     assert tally.bad == 0
 
 
-def test_one_ring_call_counts_a8() -> None:
+@pytest.mark.parametrize("status", ["no-answer", "canceled", "busy"])
+def test_one_ring_call_counts_and_is_a_hang_up_only_where_the_log_says_so(status: str) -> None:
+    """Fact A8: a call of two seconds is a missed call like any other."""
     (call,), _ = read(
-        log("CA1,,+13035550123,+12125550100,no-answer,2026-06-01 14:00:00,2026-06-01 14:00:02,0,inbound,")
+        log(f"CA1,,+13035550123,+12125550100,{status},2026-06-01 14:00:00,2026-06-01 14:00:02,0,inbound,")
     )
-    assert (call.duration_s, call.hung_up_ringing, call.status) == (2.0, True, "no-answer")
+    assert (call.duration_s, call.hung_up_ringing, call.status) == (2.0, status == "canceled", status)
 
 
-def test_caller_that_is_no_number_is_a_call_that_cannot_be_texted() -> None:
+def test_caller_that_is_not_a_number_is_a_call_that_cannot_be_texted() -> None:
     (call,), _ = read(log(CALL.replace("+13035550123", "client:dana")))
     assert (call.caller_kind, call.caller, call.textable) == ("invalid", None, False)
 
@@ -151,17 +157,17 @@ def test_outbound_and_unfinished_calls_are_skipped_and_a_repeated_id_is_counted(
     ("row", "field", "reason"),
     [
         (CALL.replace("CA1", ""), "Call Sid", "empty"),
-        (CALL.replace("+12125550100", "front desk"), "To", "'front desk' is no phone number"),
-        (CALL.replace("completed", "splendid"), "Status", "'splendid' is none of"),
-        (CALL.replace("inbound", "sideways"), "Direction", "'sideways' is none of"),
+        (CALL.replace("+12125550100", "front desk"), "To", "'front desk' is not a phone number"),
+        (CALL.replace("completed", "splendid"), "Status", "'splendid' is not one of"),
+        (CALL.replace("inbound", "sideways"), "Direction", "'sideways' is not inbound, outbound-dial"),
         (CALL.replace("2026-06-01 14:00:00 UTC", ""), "Start Time", "empty"),
-        (CALL.replace("2026-06-01 14:00:00 UTC", "yesterday"), "Start Time", "'yesterday' is no date and time"),
-        (CALL.replace("2026-06-01 14:00:00 UTC", "2026-02-30 14:00:00"), "Start Time", "is no date and time"),
+        (CALL.replace("2026-06-01 14:00:00 UTC", "yesterday"), "Start Time", "'yesterday' is not a date and time"),
+        (CALL.replace("2026-06-01 14:00:00 UTC", "2026-02-30 14:00:00"), "Start Time", "is not a date and time"),
         (CALL.replace("2026-06-01 14:00:00", "1926-06-01 14:00:00"), "Start Time", "year 1926"),
         (CALL.replace("14:01:00", "13:01:00"), "End Time", "ends before it starts"),
-        (CALL.replace(",60,", ",-60,"), "Duration", "'-60' is no duration"),
+        (CALL.replace(",60,", ",-60,"), "Duration", "'-60' is not a duration"),
         (CALL.replace(",60,", ",999999,"), "Duration", "longer than a call can be"),
-        (CALL.replace("2026-06-01 14:01:00 UTC,60", ","), "End Time", "neither an end nor a duration"),
+        (CALL.replace("2026-06-01 14:01:00 UTC,60", ","), "End Time", "has neither an end nor a duration"),
     ],
 )
 def test_bad_row_is_reported_with_line_field_and_reason_and_reading_goes_on(row: str, field: str, reason: str) -> None:
@@ -194,7 +200,7 @@ def test_gzip_that_is_cut_short_gives_what_is_there_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "a,b,c\n1,2,3\n", '"' + "x" * 200_000, "\x1f\x8bnonsense"])
-def test_file_that_is_no_call_log_is_refused_with_its_name(tmp_path: Path, text: str) -> None:
+def test_file_that_is_not_a_call_log_is_refused_with_its_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "odd.csv"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(CallLogError, match=r"odd\.csv"):
@@ -227,8 +233,8 @@ def test_instant_in_any_of_the_known_spellings_is_the_same(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "2026-06-01", "14:03:22", "PDT UTC 2026-06-01 14:03:22", "0001-01-01T00:00:00+23:59"]
 )
-def test_what_is_no_instant_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no date and time|not believable"):
+def test_text_that_is_not_an_instant_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a date and time|is not from 2001"):
         parse_when(text)
 
 

@@ -1,0 +1,71 @@
+"""Twilio exports of incoming calls only: nothing in them says who talked, so length, or the user, decides; and both say so."""
+
+import io
+
+import pytest
+
+from services.cli.calllog import CompletedMeans, LoggedCall, Tally
+from services.cli.calllog.reading import read_stream
+
+HEADER = "Call Sid,Parent Call Sid,From,To,Status,Start Time,Duration,Direction,Voicemail Duration"
+
+
+def row(
+    n: int,
+    duration_s: int,
+    *,
+    status: str = "completed",
+    direction: str = "inbound",
+    parent: str = "",
+    voicemail_s: str = "",
+) -> str:
+    to = "+12125550100" if direction == "inbound" else "+12125550161"
+    return f"CA{n:032x},{parent},+130355501{n:02d},{to},{status},2026-06-01 14:{n:02d}:00,{duration_s},{direction},{voicemail_s}"
+
+
+def read(*rows: str, means: CompletedMeans | None = None) -> tuple[list[LoggedCall], Tally]:
+    tally = Tally()
+    text = "\n".join([HEADER, *rows, ""])
+    return list(read_stream(io.BytesIO(text.encode()), tally, means)), tally
+
+
+@pytest.mark.parametrize(("duration_s", "answered"), [(0, False), (12, False), (29, False), (30, True), (145, True)])
+def test_completed_call_counts_as_answered_from_thirty_seconds_on(duration_s: int, answered: bool) -> None:
+    """A talk of 145 s must not be texted as a missed call (fact A3: only a call nobody answered is missed)."""
+    (call,), tally = read(row(1, duration_s))
+    assert (call.answered, call.judged, call.hung_up_ringing) == (answered, True, False)
+    assert tally.judged
+
+
+@pytest.mark.parametrize("means", CompletedMeans)
+@pytest.mark.parametrize("duration_s", [12, 145])
+def test_user_who_knows_better_decides_for_all_completed_calls(means: CompletedMeans, duration_s: int) -> None:
+    (call,), _ = read(row(1, duration_s), means=means)
+    assert call.answered == (means is CompletedMeans.ANSWERED)
+
+
+@pytest.mark.parametrize("status", ["no-answer", "busy", "failed", "canceled"])
+def test_call_that_was_not_completed_is_missed_whatever_the_user_says(status: str) -> None:
+    calls, tally = read(row(1, 145, status=status), row(2, 60), means=CompletedMeans.ANSWERED)
+    assert [(call.answered, call.judged) for call in calls] == [(False, False), (True, True)]
+    assert calls[0].hung_up_ringing == (status == "canceled")
+    assert tally.judged
+
+
+def test_voicemail_is_missed_and_needs_no_judgment() -> None:
+    """Fact Q1: whoever left a message talked to nobody."""
+    (call,), tally = read(row(1, 60, voicemail_s="31"))
+    assert (call.answered, call.judged, tally.judged) == (False, False, False)
+
+
+def test_export_with_one_outbound_dial_row_is_believed_as_it_is() -> None:
+    leg = row(3, 0, status="no-answer", direction="outbound-dial", parent=f"CA{1:032x}")
+    calls, tally = read(row(1, 145), row(2, 60), leg)
+    assert not tally.judged
+    assert not any(call.answered or call.judged for call in calls)
+
+
+def test_unusable_outbound_dial_row_still_shows_that_the_export_has_them() -> None:
+    leg = row(3, 0, status="splendid", direction="outbound-dial")
+    (call,), tally = read(row(1, 145), leg)
+    assert (tally.judged, call.judged, tally.bad) == (False, False, 1)
