@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,33 +15,40 @@ from rich.table import Table
 
 from services.cli.benching.latency import measure_latency
 from services.cli.benching.sequencer import measure_sequencer
-from services.cli.local_run import CannotRun
+from services.cli.exits import WrongUse
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
+class What(StrEnum):
+    """What can be measured alone."""
+
+    ALL = "all"
+    LATENCY = "latency"
+    SEQUENCER = "sequencer"
+
+
 def bench(
-    seconds: Annotated[int, typer.Option(help="how long calls arrive")] = 60,
+    seconds: Annotated[int, typer.Option(min=1, help="how long calls arrive")] = 60,
     rate: Annotated[
-        float, typer.Option(help="calls a second, open loop: a slow system does not slow the callers")
+        float, typer.Option(min=0.1, help="calls a second, open loop: a slow system does not slow the callers")
     ] = 50.0,
-    events: Annotated[int, typer.Option(help="events for the sequencer and for the bare loop")] = 20_000,
-    only: Annotated[str, typer.Option(help="latency, sequencer or all")] = "all",
+    events: Annotated[int, typer.Option(min=2, help="events for the sequencer and for the bare loop")] = 20_000,
+    only: Annotated[What, typer.Option(help="what to measure")] = What.ALL,
     out: Annotated[Path, typer.Option(help="where the figures go, as JSON")] = Path("bench.json"),
 ) -> None:
     """Measure, print a short table and write bench.json. Nothing is asserted: read the figures."""
+    if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
+        # Said now, and not after minutes of measuring.
+        raise WrongUse(f"--out {out} cannot be written", "name a file in a folder that exists")
     found: dict[str, Any] = {"machine": machine()}
     console.print(f"on {found['machine']}")
-    try:
-        if only in ("all", "latency"):
-            found["latency"] = asyncio.run(measure_latency(rate, seconds, console))
-            show_latency(found["latency"])
-        if only in ("all", "sequencer"):
-            found["sequencer"] = asyncio.run(measure_sequencer(events, console))
-            show_sequencer(found["sequencer"])
-    except CannotRun as error:
-        console.print(f"[red]{error}[/]")
-        raise typer.Exit(1) from error
+    if only in (What.ALL, What.LATENCY):
+        found["latency"] = asyncio.run(measure_latency(rate, seconds, console))
+        show_latency(found["latency"])
+    if only in (What.ALL, What.SEQUENCER):
+        found["sequencer"] = asyncio.run(measure_sequencer(events, console))
+        show_sequencer(found["sequencer"])
     out.write_text(json.dumps(found, indent=2) + "\n")
     console.print(f"written to {out}")
 

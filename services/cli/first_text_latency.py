@@ -19,8 +19,8 @@ STAGES = ("ingest", "leads", "sequencer", "notifier", "gate", "provider")
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
-    """One first text's way, in milliseconds by stage; real time."""
+class FirstTextTiming:
+    """Where one first text's time went, in milliseconds by stage; real time."""
 
     caller: str
     touch_id: str
@@ -68,8 +68,8 @@ def _at(record: Any) -> datetime:
     return datetime.fromtimestamp(record.timestamp / 1000, UTC)
 
 
-async def first_text_paths(bootstrap_servers: str, deliveries: Iterable[Mapping[str, Any]]) -> list[Path]:
-    """Return the path of every first text that the provider was asked to send.
+async def first_text_timings(bootstrap_servers: str, deliveries: Iterable[Mapping[str, Any]]) -> list[FirstTextTiming]:
+    """Return the timing of every first text that the provider was asked to send.
 
     Append times have a resolution of one millisecond, so a stage may be off by one.
     """
@@ -93,7 +93,7 @@ async def first_text_paths(bootstrap_servers: str, deliveries: Iterable[Mapping[
             opened.setdefault((event.data.lead_id, _ms(received_iso)), (received_iso, _at(record)))
         elif isinstance(event.data, TouchDue):
             due.setdefault(event.data.touch_id, _at(record))
-    paths = []
+    timings = []
     for doc in deliveries:
         received = doc.get("received_real")
         if not doc.get("first_of_sequence") or received is None or doc.get("posted_real") is None:
@@ -108,8 +108,9 @@ async def first_text_paths(bootstrap_servers: str, deliveries: Iterable[Mapping[
             doc["accepted_real"], doc["posted_real"], doc.get("answered_real") or doc["posted_real"],
         ]  # fmt: skip
         spans = [max(0.0, (b - a).total_seconds() * 1000) for a, b in pairwise(marks)]
-        paths.append(Path(doc["caller"], doc["_id"], received, dict(zip(STAGES, spans, strict=True))))
-    return paths
+        stages = dict(zip(STAGES, spans, strict=True))
+        timings.append(FirstTextTiming(caller=doc["caller"], touch_id=doc["_id"], received=received, stages=stages))
+    return timings
 
 
 def _ms(iso: str) -> int:

@@ -4,8 +4,8 @@ import asyncio
 import fcntl
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,20 +14,19 @@ from typing import Any
 import aiohttp
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.errors import PyMongoError
 
 from deploy.local.kafka import DEFAULT_STATE
-from deploy.local.process import StartError
 from deploy.local.stack import Stack
-from deploy.local.system import System, fresh_name
+from deploy.local.system import System, SystemFailure, fresh_name
 from schemas.topics import TOPICS, topics_of
+from services.cli.exits import Cannot, first_and_last
 from services.runtime.clock import write_clock
 from services.runtime.topics_admin import create_topics
 
 RECORD = "system.json"
-
-
-class CannotRun(Exception):
-    """A local run is not possible; the message says why and what mends it."""
+MONGODB_LIMIT_S = 5.0
+"""How long a command looks for MongoDB before it says that it is away."""
 
 
 @dataclass
@@ -70,9 +69,31 @@ class Run:
         return datetime.fromisoformat(act) if act else None
 
 
-def open_database(url: str, name: str) -> Any:
-    """Return a MongoDB database for reading."""
-    return AsyncIOMotorClient(url, tz_aware=True)[name]
+@contextmanager
+def database_of(url: str, name: str) -> Iterator[Any]:
+    """Yield a MongoDB database for reading."""
+    client: Any = AsyncIOMotorClient(url, tz_aware=True, serverSelectionTimeoutMS=int(MONGODB_LIMIT_S * 1000))
+    try:
+        yield client[name]
+    finally:
+        client.close()
+
+
+async def mongodb_answers(url: str) -> None:
+    """Return when MongoDB answers.
+
+    Raises:
+        Cannot: it does not, or the URL is wrong.
+    """
+    try:
+        with database_of(url, "admin") as admin:
+            await admin.command("ping")
+    except PyMongoError as error:
+        # Without the part before "@": that is where a URL carries its password.
+        raise Cannot(
+            f"MongoDB at {url.rpartition('@')[2].removeprefix('mongodb://')} does not answer ({type(error).__name__})",
+            "start it, or name another in RINGBACK_MONGODB_URL",
+        ) from error
 
 
 @asynccontextmanager
@@ -91,7 +112,8 @@ async def local_run(
         state: the folder of all local things.
 
     Raises:
-        CannotRun: another run of that name is under way, a part is missing, or the cluster is not empty.
+        Cannot: another run of that name is under way, a process ended, or the cluster is not empty.
+        StartError: Kafka or MongoDB is missing; says which and what installs it.
     """
     folder = (state / name).absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,18 +121,22 @@ async def local_run(
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise CannotRun(
-                f"another `ringback {name}` is running here; stop it first (Ctrl-C in its terminal)"
+            raise Cannot(
+                f"another `ringback {name}` is running here", "stop it first (Ctrl-C in its terminal)"
             ) from error
         shutil.rmtree(folder)
         folder.mkdir()
         stack = Stack(folder, state=state, say=say)
         try:
-            await asyncio.to_thread(_start, stack)
+            await asyncio.to_thread(stack.start)
+            await mongodb_answers(stack.mongodb)
             prefix = f"{fresh_name()}-"
             made = await create_topics(stack.kafka, 1, topics_of(prefix))
             if len(made) <= 1 and (full := await _with_records(stack.kafka)):
-                raise CannotRun(f"{stack.kafka} already holds Ringback's events ({full}); use an empty cluster")
+                raise Cannot(
+                    f"{stack.kafka} already holds Ringback's events ({full})",
+                    "name an empty cluster in RINGBACK_KAFKA_BOOTSTRAP_SERVERS, or none, and one is started here",
+                )
             clock = folder / "clock.json"
             if virtual_start is not None:
                 write_clock(clock, virtual_start, 0.0)
@@ -121,15 +147,13 @@ async def local_run(
             say("starting ingest, leads, sequencer, timekeeper, notifier and the sandbox")
             async with system:
                 (folder / RECORD).write_text(json.dumps({"mongodb": stack.mongodb, "database": system.database}))
-                yield Run(stack, system, clock, open_database(stack.mongodb, system.database))
-        except StartError as error:
-            raise CannotRun(str(error)) from error
+                with database_of(stack.mongodb, system.database) as db:
+                    yield Run(stack=stack, system=system, clock_path=clock, db=db)
+        except SystemFailure as error:
+            what, last = first_and_last(str(error))
+            raise Cannot(f"{what} {last}".rstrip(), f"the logs of all processes are in {folder}") from error
         finally:
             stack.stop()
-
-
-def _start(stack: Stack) -> None:
-    stack.start()
 
 
 async def _with_records(bootstrap_servers: str) -> str | None:

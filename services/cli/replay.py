@@ -4,7 +4,8 @@ import asyncio
 import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from deploy.local.system import ACCOUNT_SID, AUTH_TOKEN, EXAMPLE_DIRECTORY, SystemFailure
-from services.cli.calllog import CallLogError, LoggedCall, Tally, calls_of_day, read_call_log
-from services.cli.local_run import CannotRun, Run, local_run
-from services.cli.replaying.driver import LEAD_IN, Replay, ReplayError
+from deploy.local.system import ACCOUNT_SID, AUTH_TOKEN, EXAMPLE_DIRECTORY
+from services.cli.calllog import CompletedMeans, LoggedCall, Tally, calls_of_day, read_call_log
+from services.cli.exits import CANNOT, DONE, WrongUse
+from services.cli.local_run import Run, local_run
+from services.cli.replaying.driver import LEAD_IN, Replay
 from services.cli.replaying.summary import Summary, summarise
 from services.policy.directory import load_directory
 
@@ -31,64 +33,108 @@ def parse_speed(text: str) -> float | None:
     """Return virtual seconds a second, or None for `max`.
 
     Raises:
-        typer.BadParameter: neither `max` nor a number such as `60x`.
+        WrongUse: neither `max` nor a number such as `60x`.
     """
     if text == "max":
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)x?", text)
     if not found or not 0 < float(found[1]) <= 10_000:
-        raise typer.BadParameter(f"{text!r} is neither `max` nor a factor such as 60x (more than 0, at most 10000x)")
+        raise WrongUse(
+            f"--speed {text!r} is not a speed", "write `max`, or a factor such as 60x (more than 0, at most 10000x)"
+        )
     return float(found[1])
 
 
-def read_calls(file: Path, day: str | None) -> tuple[list[LoggedCall], Tally]:
+def read_calls(
+    file: Path, day: str | None, completed_means: CompletedMeans | None = None
+) -> tuple[list[LoggedCall], Tally]:
     """Read a log, or one local day (of the first branch's zone) of it.
 
     Raises:
-        typer.BadParameter: the file or the day cannot be used; says why.
+        WrongUse: `day` is not a date; the log has no inbound call, or none on that day; or it says itself who talked, and
+            `completed_means` is given.
+        CallLogError: the file is not a call log.
     """
     tally = Tally()
     zone = ZoneInfo(load_directory(EXAMPLE_DIRECTORY).branches[0].time_zone)
-    try:
-        calls = list(read_call_log(file, tally))
-        if day is not None:
-            calls = list(calls_of_day(calls, date.fromisoformat(day), zone))
-    except (CallLogError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
+    wanted = parse_day(day) if day is not None else None
+    calls = list(read_call_log(file, tally, completed_means))
+    if completed_means is not None and not tally.judged:
+        raise WrongUse(
+            f"--completed-means is for exports of incoming calls only; {file} says itself who talked", "leave it out"
+        )
     if not calls:
-        raise typer.BadParameter(f"{file.name} has no inbound calls" + (f" on {day}" if day else ""))
+        bad = f"; {tally.bad} rows are unreadable, the first at {tally.problems[0]}" if tally.bad else ""
+        raise WrongUse(f"{file} has no inbound calls{bad}", "docs/call-log.md says what is read from a log")
+    if wanted is None:
+        return calls, tally
+    first, last = (call.started_at.astimezone(zone).date() for call in (calls[0], calls[-1]))
+    calls = list(calls_of_day(calls, wanted, zone))
+    if not calls:
+        raise WrongUse(f"{file} has no inbound calls on {wanted}", f"its calls are from {first} to {last}")
     return calls, tally
 
 
+def parse_day(text: str) -> date:
+    """Return a date.
+
+    Raises:
+        WrongUse: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise WrongUse(f"--day {text!r} is not a date", "write year, month and day like 2026-03-10") from error
+
+
 def replay(
-    file: Annotated[
-        Path, typer.Argument(help="Twilio Calls CSV or RingCentral call log JSON, gzipped or not", exists=True)
-    ],
+    file: Annotated[Path, typer.Argument(help="Twilio Calls CSV or RingCentral call log JSON, gzipped or not")],
     speed: Annotated[str, typer.Option(help="`max`, or how many times faster than life: 60x")] = "max",
     day: Annotated[str | None, typer.Option(help="only this local day: 2026-03-10")] = None,
+    completed_means: Annotated[
+        CompletedMeans | None,
+        typer.Option(
+            help="what a completed call was, in a Twilio export without outbound-dial rows; without it: answered from 30 s on"
+        ),
+    ] = None,
     once: Annotated[bool, typer.Option(help="end after the summary instead of leaving the page open")] = True,
 ) -> None:
-    """Play a call log through ingest's real webhooks, with real signatures, and say what came of it."""
-    run_to_the_end("replay", file, parse_speed(speed), day, once=once)
+    """Play a call log through ingest's real webhooks, with real signatures, and summarize the result."""
+    factor = parse_speed(speed)
+    calls, tally = read_calls(file, day, completed_means)
+    play_to_the_end("replay", title_of(file, day, calls, tally), calls, factor, once=once)
 
 
-def run_to_the_end(name: str, file: Path, speed: float | None, day: str | None, *, once: bool) -> None:
+def title_of(file: Path, day: str | None, calls: Sequence[LoggedCall], tally: Tally) -> str:
+    """Return the first line: which calls are played, and what the log cannot say."""
+    title = f"{file.name}: {len(calls)} calls{f' on {day}' if day else ''}"
+    if tally.bad:
+        title += f", {tally.bad} unreadable rows (first: {tally.problems[0]})"
+    if tally.judged:
+        title += (
+            ", and no outbound-dial rows: who talked is not in this export, so it is judged"
+            f" ({judgment_of(calls)}; --completed-means overrides)"
+        )
+    return title
+
+
+def judgment_of(calls: Iterable[LoggedCall]) -> str:
+    """Return how many completed calls were judged to be what."""
+    judged = Counter(call.answered for call in calls if call.judged)
+    return f"{judged[True]} completed calls count as answered, {judged[False]} as missed"
+
+
+def play_to_the_end(name: str, title: str, calls: Sequence[LoggedCall], speed: float | None, *, once: bool) -> None:
     """Start everything, play, print; exit 1 when a promise was broken."""
-    calls, tally = read_calls(file, day)
-    console.print(f"[bold]{file.name}[/]: {len(calls)} calls{f' on {day}' if day else ''}"
-                  + (f", {tally.bad} unreadable rows (first: {tally.problems[0]})" if tally.bad else ""))  # fmt: skip
+    console.print(title)
     try:
-        code = asyncio.run(_until_told(lambda: _play(name, calls, speed, once=once)))
-    except (CannotRun, ReplayError, SystemFailure) as error:
-        console.print(f"[red]{error}[/]", markup=True)
-        code = 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        console.print("stopped")
-        code = 130
-    raise typer.Exit(code)
+        kept = asyncio.run(_until_told(lambda: _play(name, calls, speed, once=once)))
+    except asyncio.CancelledError as error:  # SIGTERM or SIGINT, told by `_until_told`
+        raise KeyboardInterrupt from error
+    raise typer.Exit(DONE if kept else CANNOT)
 
 
-async def _until_told(work: Callable[[], Awaitable[int]]) -> int:
+async def _until_told(work: Callable[[], Awaitable[bool]]) -> bool:
     """Run until done or told to stop; SIGTERM ends it as orderly as Ctrl-C."""
     task = asyncio.ensure_future(work())
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -96,7 +142,7 @@ async def _until_told(work: Callable[[], Awaitable[int]]) -> int:
     return await task
 
 
-async def _play(name: str, calls: Sequence[LoggedCall], speed: float | None, *, once: bool) -> int:
+async def _play(name: str, calls: Sequence[LoggedCall], speed: float | None, *, once: bool) -> bool:
     start = calls[0].started_at - LEAD_IN
     async with local_run(
         name, start, lambda line: console.print(f"  {line}"), sandbox_args=("--borrowers", *_quiet())
@@ -117,11 +163,11 @@ async def _play(name: str, calls: Sequence[LoggedCall], speed: float | None, *, 
             )  # fmt: skip
             await player.run(calls, until=calls[-1].ended_at + FOLLOW_UP)
         summary = await summarise(run.db, run.stack.kafka, run.system.sandbox_url, len(calls))
-        show(summary, run)
+        show(summary, run, calls)
         if not once:
             console.print(f"\nThe sandbox's page stays open at [bold]{run.system.sandbox_url}[/] until Ctrl-C.")
             await asyncio.Event().wait()
-    return 1 if summary.problems else 0
+    return not summary.problems
 
 
 def _quiet() -> list[str]:
@@ -129,7 +175,7 @@ def _quiet() -> list[str]:
     return [part for officer in officers for part in ("--quiet", officer.phone)]
 
 
-def show(found: Summary, run: Run) -> None:
+def show(found: Summary, run: Run, played: Sequence[LoggedCall]) -> None:
     """Print the summary, for somebody who runs a lender."""
     calls = found.calls
     table = Table(show_header=False, box=None, padding=(0, 2))
@@ -138,6 +184,10 @@ def show(found: Summary, run: Run) -> None:
         "Missed", str(found.missed), f"{calls['missed']} unanswered, {calls['abandoned']} hung up while it rang"
     )
     table.add_row("", "", f"{found.withheld_missed} with a withheld number: counted, nobody to text")
+    if any(call.judged for call in played):
+        table.add_row(
+            "Judged", str(sum(call.judged for call in played)), f"by length or --completed-means: {judgment_of(played)}"
+        )
     table.add_row(
         "Texted once", str(found.texted_once), f"of {found.missed_callers} callers with a number who were missed"
     )
@@ -163,8 +213,10 @@ def show(found: Summary, run: Run) -> None:
         for stage in slowest[0].stages:
             detail.add_column(stage, justify="right", no_wrap=True)
         detail.add_column("in all", justify="right")
-        for path in slowest:
-            detail.add_row(path.caller, *(f"{ms:.0f}" for ms in path.stages.values()), f"{path.to_accepted_ms:.0f}")
+        for timing in slowest:
+            detail.add_row(
+                timing.caller, *(f"{ms:.0f}" for ms in timing.stages.values()), f"{timing.to_accepted_ms:.0f}"
+            )
         console.print(detail)
         console.print(f"\nOne caller's whole story: [bold]ringback explain {slowest[0].caller}[/]")
     console.print(f"\nOn {'; '.join(run.stack.uses)}.")

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterable
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,7 +13,7 @@ from twilio.request_validator import RequestValidator
 
 from deploy.local.kafka import LocalKafka
 from deploy.local.system import ACCOUNT_SID, AUTH_TOKEN
-from services.cli.first_text_latency import STAGES, first_text_paths, percentile
+from services.cli.first_text_latency import STAGES, first_text_timings, percentile
 from services.cli.local_run import Run, local_run
 from services.cli.replaying.webhooks import dialled_legs, sid
 from services.runtime.clock import monotonic_s
@@ -29,8 +29,8 @@ def caller_of(n: int) -> str:
     return f"+1{AREAS[n // 100 % len(AREAS)]}55501{n % 100:02d}"
 
 
-class Caller:
-    """Calls as Twilio would place them, signed."""
+class LoadGenerator:
+    """Missed calls as Twilio would report them, signed."""
 
     def __init__(self, run: Run, http: aiohttp.ClientSession) -> None:
         self._base, self._http = run.ingest_url, http
@@ -72,28 +72,28 @@ async def measure_latency(rate: float, seconds: int, console: Console) -> dict[s
     ) as run:
         connector = aiohttp.TCPConnector(limit=200)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as http:
-            caller = Caller(run, http)
+            generator = LoadGenerator(run, http)
             # Caches, connections and the JVM's compiler first; these calls are not in the figures.
             for n in range(WARM_UP_CALLS):
-                await caller.missed_call(total + n, "warm-up")
+                await generator.missed_call(total + n, "warm-up")
             await _drained(run, http, WARM_UP_CALLS)
-            caller.webhooks = 0
+            generator.webhooks = 0
             before = cpu_by_process(run)
-            late = await _open_loop(caller, rate, total, console)
+            late = await _open_loop(generator, rate, total, console)
             await _drained(run, http, total + WARM_UP_CALLS)
             after = cpu_by_process(run)
             deliveries = [doc async for doc in run.db.deliveries.find({})]
-            paths = await first_text_paths(run.stack.kafka, deliveries)
+            timings = await first_text_timings(run.stack.kafka, deliveries)
     measured = {caller_of(n) for n in range(total)}
-    paths = [path for path in paths if path.caller in measured]
+    timings = [timing for timing in timings if timing.caller in measured]
     columns: dict[str, Iterable[float]] = {
-        stage: [path.stages[stage] for path in paths] for stage in STAGES if stage != "provider"
+        stage: [timing.stages[stage] for timing in timings] for stage in STAGES if stage != "provider"
     }
-    columns["in all"] = [path.to_request_ms for path in paths]
+    columns["in all"] = [timing.to_request_ms for timing in timings]
     return {
-        "rate": rate, "seconds": seconds, "calls": total, "texted": len(paths), "webhooks": caller.webhooks,
+        "rate": rate, "seconds": seconds, "calls": total, "texted": len(timings), "webhooks": generator.webhooks,
         "cpu_ms_per_call": {name: (after[name] - before[name]) * 1000 / total for name in after},
-        "refused": caller.refused, "generator_late_ms_p99": percentile(late, 0.99),
+        "refused": generator.refused, "generator_late_ms_p99": percentile(late, 0.99),
         "stages_ms": {
             stage: {"p50": percentile(values, 0.5), "p95": percentile(values, 0.95),
                     "p99": percentile(values, 0.99), "max": percentile(values, 1.0)}
@@ -116,11 +116,11 @@ def cpu_by_process(run: Run) -> dict[str, float]:
 
 
 def _ticks(pid: int) -> int:
-    found = FilePath(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(found[11]) + int(found[12])
 
 
-async def _open_loop(caller: Caller, rate: float, total: int, console: Console) -> list[float]:
+async def _open_loop(generator: LoadGenerator, rate: float, total: int, console: Console) -> list[float]:
     late: list[float] = []
     began = monotonic_s()
     with Progress(
@@ -133,7 +133,7 @@ async def _open_loop(caller: Caller, rate: float, total: int, console: Console) 
                 if (wait := began + n / rate - monotonic_s()) > 0:
                     await asyncio.sleep(wait)
                 late.append(max(0.0, (monotonic_s() - began - n / rate) * 1000))
-                group.create_task(caller.missed_call(n, "bench"))
+                group.create_task(generator.missed_call(n, "bench"))
                 bar.advance(task)
     return late
 

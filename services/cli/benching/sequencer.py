@@ -17,6 +17,7 @@ from schemas.envelope import Event, encode
 from schemas.leads import CallOfLead, LeadOpened, LeadSnapshot
 from schemas.topics import BY_NAME, Topic, topics_of
 from services.cli.benching.latency import caller_of
+from services.cli.local_run import mongodb_answers
 from services.runtime.clock import monotonic_s
 from services.runtime.topics_admin import create_topics
 from services.sequencer.adapters.cadences import load_cadences
@@ -62,6 +63,7 @@ async def measure_sequencer(events: int, console: Console) -> dict[str, Any]:
     stack = Stack(folder / fresh_name(), say=lambda line: console.print(f"  {line}"))
     try:
         await asyncio.to_thread(stack.start)
+        await mongodb_answers(stack.mongodb)
         prefix = f"{fresh_name()}-"
         bare_log = Topic("bench-changelog", cleanup="compact")
         await create_topics(stack.kafka, 1, [*topics_of(prefix), bare_log])

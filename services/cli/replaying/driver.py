@@ -12,6 +12,7 @@ import aiohttp
 from twilio.request_validator import RequestValidator
 
 from services.cli.calllog import LoggedCall
+from services.cli.exits import Cannot, first_and_last, shortened
 from services.cli.replaying.webhooks import Webhook, afterwards, dialled_legs, voice
 from services.runtime.clock import FileClock, monotonic_s, write_clock
 
@@ -23,7 +24,7 @@ TRIES = 5
 LEAD_IN = timedelta(minutes=1)
 
 
-class ReplayError(Exception):
+class ReplayError(Cannot):
     """The replay cannot go on; says what the system answered."""
 
 
@@ -153,11 +154,11 @@ class Replay:
                         self.sent += 1
                         return text
                     if answer.status < 500:
-                        raise ReplayError(f"{hook.url} answered {answer.status}: {text[:300]}")
+                        raise ReplayError(f"{hook.url} answered {answer.status}: {shortened(text)}")
             except aiohttp.ClientError as error:
                 text = repr(error)
             await asyncio.sleep(0.2 * 2**tried)
-        raise ReplayError(f"{hook.url} did not take a webhook in {TRIES} tries: {text[:300]}")
+        raise ReplayError(f"{hook.url} did not take a webhook in {TRIES} tries: {shortened(text)}")
 
     def _move(self, at: datetime) -> None:
         if self._now is None or at > self._now:
@@ -171,13 +172,13 @@ class Replay:
         quiet = 0
         while quiet < 2:
             if gone := self.target.ended():
-                raise ReplayError("\n".join(gone))
+                raise ReplayError(*first_and_last(gone[0]))
             try:
                 busy = await self.target.busy_with(http)
             except (aiohttp.ClientError, TimeoutError) as error:
                 busy = [repr(error)]  # gone, or about to say why: `ended` knows a moment later
             quiet = quiet + 1 if not busy else 0
             if monotonic_s() > until:
-                raise ReplayError(f"not idle after {IDLE_LIMIT_S:.0f} s: {'; '.join(busy)}")
+                raise ReplayError(f"not idle after {IDLE_LIMIT_S:.0f} s: {shortened('; '.join(busy))}")
             if busy:
                 await asyncio.sleep(ASK_AGAIN_S)

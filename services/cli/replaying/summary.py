@@ -1,13 +1,13 @@
-"""What a replay came to, read from the records themselves: MongoDB for what was decided, the sandbox for what was sent."""
+"""The result of a replay, read from the records themselves: MongoDB for what was decided, the sandbox for what was sent."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 
-from services.cli.first_text_latency import Path, first_text_paths, percentile
+from services.cli.first_text_latency import FirstTextTiming, first_text_timings, percentile
 
 UNANSWERED = ("missed", "abandoned")
 
@@ -27,7 +27,7 @@ class Summary:
     opt_outs: int = 0
     tasks: int = 0
     held: Counter[str] = field(default_factory=Counter)
-    paths: list[Path] = field(default_factory=list)
+    timings: list[FirstTextTiming] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -37,11 +37,11 @@ class Summary:
 
     def accepted_ms(self, share: float) -> float:
         """Return a percentile of the time from the deciding webhook to the accepted text."""
-        return percentile([path.to_accepted_ms for path in self.paths], share)
+        return percentile([timing.to_accepted_ms for timing in self.timings], share)
 
-    def slowest(self, count: int = 3) -> Sequence[Path]:
+    def slowest(self, count: int = 3) -> Sequence[FirstTextTiming]:
         """Return the first texts that took longest."""
-        return sorted(self.paths, key=lambda path: -path.to_accepted_ms)[:count]
+        return sorted(self.timings, key=lambda timing: -timing.to_accepted_ms)[:count]
 
 
 async def summarise(db: Any, kafka: str, sandbox_url: str, played: int) -> Summary:
@@ -80,25 +80,37 @@ async def summarise(db: Any, kafka: str, sandbox_url: str, played: int) -> Summa
     found.held.update(
         doc.get("reason", doc["state"]) for doc in deliveries if doc["state"] in ("suppressed", "expired")
     )
-    found.paths = await first_text_paths(kafka, deliveries)
-    _check(found, played, wanted, firsts, sent, by_sid)
+    found.timings = await first_text_timings(kafka, deliveries)
+    unknown = sum(message["sid"] not in by_sid for message in sent)
+    found.problems = broken_promises(found, played=played, wanted=wanted, firsts=firsts, unknown_texts=unknown)
     return found
 
 
-def _check(
-    found: Summary, played: int, wanted: set[str], firsts: Counter[str], sent: list[Any], by_sid: dict[str, Any]
-) -> None:
+def broken_promises(
+    found: Summary, *, played: int, wanted: Set[str], firsts: Mapping[str, int], unknown_texts: int
+) -> list[str]:
+    """Return what a run did that it must never do, a line each.
+
+    Args:
+        found: the figures.
+        played: how many calls were played.
+        wanted: the missed callers with a number.
+        firsts: how many first texts each caller was sent.
+        unknown_texts: texts at the provider that no record of ours knows.
+    """
+    problems = []
     if sum(found.calls.values()) != played:
-        found.problems.append(f"{played} calls were played, {sum(found.calls.values())} are on record")
+        problems.append(f"{played} calls were played, {sum(found.calls.values())} are on record")
     if found.calls["undecided"]:
-        found.problems.append(f"{found.calls['undecided']} calls were never decided")
-    if more := sorted(n for caller, n in firsts.items() if n > 1):
-        found.problems.append(f"{len(more)} callers got more than one first text")
+        problems.append(f"{found.calls['undecided']} calls were never decided")
+    if more := sum(n > 1 for n in firsts.values()):
+        problems.append(f"{more} callers got more than one first text")
     if stray := set(firsts) - wanted:
-        found.problems.append(f"{len(stray)} callers were texted without a missed call")
+        problems.append(f"{len(stray)} callers were texted without a missed call")
     if missing := wanted - set(firsts):
-        found.problems.append(f"{len(missing)} textable missed callers got no first text")
-    if unknown := [message for message in sent if message["sid"] not in by_sid]:
-        found.problems.append(f"{len(unknown)} texts at the provider are in no record of ours")
+        problems.append(f"{len(missing)} missed callers with a number got no first text")
+    if unknown_texts:
+        problems.append(f"{unknown_texts} texts at the provider are in no record of ours")
     if found.tasks < len(wanted):
-        found.problems.append(f"{len(wanted) - found.tasks} missed callers have no callback task")
+        problems.append(f"{len(wanted) - found.tasks} missed callers have no callback task")
+    return problems

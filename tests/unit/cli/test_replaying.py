@@ -1,16 +1,17 @@
 """What a replay sends for a logged call, and in which order it plays a log."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import typer
 
 from services.cli.calllog import LoggedCall, LoggedLeg
-from services.cli.first_text_latency import STAGES, Path, percentile
+from services.cli.exits import WrongUse
+from services.cli.first_text_latency import STAGES, FirstTextTiming, percentile
 from services.cli.replay import parse_speed
-from services.cli.replaying.summary import Summary, _check
+from services.cli.replaying.summary import Summary, broken_promises
 from services.cli.replaying.webhooks import DialledLeg, Webhook, afterwards, dialled_legs, voice
 from services.policy.numbers import normalise_caller
 
@@ -110,8 +111,9 @@ def test_speed_is_max_or_a_factor(text: str, speed: float | None) -> None:
 
 @pytest.mark.parametrize("text", ["", "fast", "0x", "-3", "99999x", "x"])
 def test_speed_that_makes_no_sense_says_what_would(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="60x"):
+    with pytest.raises(WrongUse) as told:
         parse_speed(text)
+    assert "60x" in told.value.remedy
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.5, 50), (0.95, 95), (0.99, 99), (1.0, 100)])
@@ -122,9 +124,9 @@ def test_percentile_is_the_nearest_rank(share: float, value: float) -> None:
 
 
 def test_time_to_the_request_leaves_out_the_provider() -> None:
-    path = Path("+1", "t", AT, dict.fromkeys(STAGES, 1.0))
-    assert path.to_request_ms == len(STAGES) - 1
-    assert path.to_accepted_ms == len(STAGES)
+    timing = FirstTextTiming(caller="+1", touch_id="t", received=AT, stages=dict.fromkeys(STAGES, 1.0))
+    assert timing.to_request_ms == len(STAGES) - 1
+    assert timing.to_accepted_ms == len(STAGES)
 
 
 @pytest.mark.parametrize(
@@ -140,16 +142,13 @@ def test_time_to_the_request_leaves_out_the_provider() -> None:
 def test_summary_says_which_promise_was_broken(
     wanted: set[str], firsts: Mapping[str, int], played: int, problem: str | None
 ) -> None:
-    from collections import Counter
-
     found = Summary(calls=Counter(missed=1), tasks=len(wanted))
-    _check(found, played, wanted, Counter(firsts), [], {})
-    assert (found.problems == []) if problem is None else any(problem in line for line in found.problems)
+    problems = broken_promises(found, played=played, wanted=wanted, firsts=firsts, unknown_texts=0)
+    assert len(problems) == (0 if problem is None else 1)
+    assert problem is None or problem in problems[0]
 
 
 def test_text_at_the_provider_that_no_record_knows_is_a_broken_promise() -> None:
-    from collections import Counter
-
     found = Summary(calls=Counter(missed=1))
-    _check(found, 1, set(), Counter(), [{"sid": "SM1"}], {})
-    assert any("in no record of ours" in line for line in found.problems)
+    (problem,) = broken_promises(found, played=1, wanted=set(), firsts={}, unknown_texts=1)
+    assert "in no record of ours" in problem
