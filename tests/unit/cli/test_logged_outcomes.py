@@ -60,7 +60,7 @@ def outcome_in_leads(call: LoggedCall) -> Literal["answered", "missed", "abandon
     known: Call | None = None
     for hook in (voice(call, BASE, ACCOUNT), *afterwards(call, called_phones(call), BASE, ACCOUNT)):
         for event in events_of(hook):
-            known = add_fact(known or new_call(event.data, "larkspur"), event) or known
+            known = add_fact(known or new_call(event), event) or known
     assert known is not None
     return decided(known, "after_end", ENDED).outcome
 
