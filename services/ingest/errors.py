@@ -4,9 +4,9 @@ RingbackError
 ├── PermanentError
 │   └── Rejected              4xx, counted in ringback_webhooks_rejected_total; nothing else happens
 │       ├── NotAuthentic      403  who sent it is not proved
-│       ├── UnreadableBody    400, 408, 413, 415  the body is no form or JSON object
+│       ├── UnreadableBody    400, 408, 413, 415  the body is neither a form nor a JSON object
 │       ├── InvalidField      400  a field is missing or wrong
-│       └── UnknownNumber     404  the dialled number is no branch's
+│       └── UnknownNumber     404  no branch has the dialed number
 └── TransientError
     └── NotAcknowledged       503  Kafka has not acknowledged; the sender must try again
 """
@@ -22,7 +22,7 @@ REASONS: Final = (
 
 
 class Rejected(PermanentError):
-    """A clear no; the message never repeats what was sent."""
+    """The webhook is refused; the message never repeats what was sent."""
 
     status: ClassVar[int] = 400
 
@@ -61,7 +61,7 @@ class InvalidField(Rejected):
 
 
 class UnknownNumber(Rejected):
-    """The dialled number is no branch's."""
+    """No branch has the dialed number."""
 
     status = 404
 
@@ -70,4 +70,4 @@ class UnknownNumber(Rejected):
 
 
 class NotAcknowledged(TransientError):
-    """Kafka has not acknowledged the event in time; it may or may not arrive."""
+    """Kafka has not acknowledged the event in time; it may still arrive."""

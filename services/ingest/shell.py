@@ -1,4 +1,4 @@
-"""One webhook from bytes to an acknowledged event: prove the sender, read, emit, answer."""
+"""One webhook from its bytes to an acknowledged event: check the sender, read, emit, respond."""
 
 import hashlib
 import json
@@ -64,7 +64,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What goes back."""
+    """What goes back to the sender."""
 
     status: int
     body: str = ""
@@ -79,10 +79,10 @@ class Ingest:
         lender: whose.
         clock: virtual time for events, real time for signatures and `received_at`.
         outlet: where events become safe.
-        signatures: proves Twilio; None accepts everything (RINGBACK_INSECURE_WEBHOOKS).
+        signatures: checks Twilio's; None accepts everything (RINGBACK_INSECURE_WEBHOOKS).
         account_sid: the only Twilio account that is listened to.
-        twiml: our answers to Twilio.
-        secrets: prove `/webhooks/calls`; empty refuses it, unless everything is accepted.
+        twiml: writes our answers to Twilio.
+        secrets: check `/webhooks/calls`; without any the route refuses everything, unless signatures are not checked.
     """
 
     lender: Lender
@@ -92,11 +92,11 @@ class Ingest:
     account_sid: str
     twiml: Twiml
     secrets: tuple[str, ...] = ()
-    in_hand: int = 0
+    under_way: int = 0
 
     async def handle(self, webhook: Webhook) -> Response:
         """Take one webhook; never raises for anything a sender can do."""
-        self.in_hand += 1
+        self.under_way += 1
         try:
             return await self._handle(webhook)
         except Rejected as error:
@@ -106,7 +106,7 @@ class Ingest:
             log.error("not_acknowledged", route=webhook.route, why=str(error))
             return _problem(503, "not_acknowledged", "the event is not safe yet; please send it again", None)
         finally:
-            self.in_hand -= 1
+            self.under_way -= 1
 
     def reject(self, route: str, error: Rejected) -> Response:
         """Count a rejected webhook and say what is wrong with it."""
@@ -115,14 +115,14 @@ class Ingest:
         return _problem(error.http_status, error.reason, error.message, error.field)
 
     async def busy(self) -> str | None:
-        """Say whether a webhook is in hand."""
-        return f"{self.in_hand} webhooks in hand" if self.in_hand else None
+        """Return what is under way, or None when nothing is."""
+        return f"{self.under_way} webhooks under way" if self.under_way else None
 
     async def _handle(self, webhook: Webhook) -> Response:
         received_at, now = self.clock.real_now(), self.clock.now()
         try:
             reading = self._read(webhook, received_at, now)
-        except ValidationError as error:  # the readers check first; this names what they missed
+        except ValidationError as error:  # the readers check first; this is what they missed
             where, why = problems_of(error)[0]
             raise InvalidField(where or "body", why) from error
         if reading.unusable:
@@ -140,7 +140,9 @@ class Ingest:
             return reported_calls.completed(read_report(webhook.body), self.lender, now)
         params = self._prove_twilio(webhook)
         if params.get("AccountSid") != self.account_sid:
-            raise NotAuthentic("wrong_account", "this is not the account we work for", "AccountSid")
+            raise NotAuthentic(
+                "wrong_account", "is not the account that RINGBACK_TWILIO_ACCOUNT_SID names", "AccountSid"
+            )
         return READERS[webhook.route](Fields(params), Fields(webhook.query), self.lender, now)
 
     def _prove_calls(self, webhook: Webhook, received_at: datetime) -> None:
@@ -172,14 +174,16 @@ class Ingest:
                 signed = params = MultiDict(pairs)
             else:
                 raise UnreadableBody("unsupported_media_type", "send a form or application/json")
-        except ValueError as error:  # not UTF-8, too many fields, no JSON object
-            raise UnreadableBody("malformed_body", "the body is no form or JSON object of texts and numbers") from error
+        except ValueError as error:  # not UTF-8, too many fields, not a JSON object
+            raise UnreadableBody(
+                "malformed_body", "the body is neither a form nor a JSON object of texts and numbers"
+            ) from error
         if self.signatures is not None:
             self.signatures.check(webhook.target, signed, webhook.headers)
         return params
 
     def _event(self, draft: Draft[EventData], received_at: datetime, trace: str) -> Event[EventData]:
-        # All facts of one call share a trace, whichever instance saw them.
+        # All facts of one call share a trace, whichever instance received them.
         derived = hashlib.sha256((draft.call_id or draft.id).encode()).hexdigest()
         span = hashlib.sha256(draft.id.encode()).hexdigest()[:16]
         return Event(

@@ -26,7 +26,7 @@ CALLBACK_AT = time(8, 30)
 
 
 class DirectoryError(ValueError):
-    """The directory cannot be used; says every path in the file that is wrong, and why."""
+    """The directory cannot be used; `problems` has every path in the file that is wrong, and why."""
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.source = source
@@ -60,7 +60,7 @@ Language = Annotated[str, written("[a-z]{2,3}", "is not a language; write its tw
 
 
 class _Entry(BaseModel):
-    """A frozen part of the file; a key that nobody reads is a typing error, so it is refused."""
+    """A frozen part of the file; an unknown key is most likely misspelled, so it is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,7 +75,7 @@ class Officer(_Entry):
     licensed_states: tuple[UsState, ...] = Field(min_length=1)
     products: tuple[Slug, ...] = ("purchase", "refinance")
     languages: tuple[Language, ...] = Field(default=("en",), min_length=1)
-    weight: int = Field(default=1, ge=0, le=100, description="share of new leads beside the others; 0 gets none")
+    weight: int = Field(default=1, ge=0, le=100, description="share of new leads beside the others; 0 is taken last")
     daily_capacity: int = Field(default=25, ge=0, le=1000, description="new leads a local day")
     status: OfficerStatus = Field(default="available", description="at start; afterwards the services keep it")
     role: Literal["officer", "manager"] = "officer"
@@ -162,7 +162,9 @@ class Directory(_Entry):
     nmls_id: NmlsId
     branches: tuple[Branch, ...] = Field(min_length=1)
     officers: tuple[Officer, ...] = Field(min_length=1)
-    internal_numbers: tuple[Phone, ...] = Field(default=(), description="test callers: kept out of every figure (C12)")
+    internal_numbers: tuple[Phone, ...] = Field(
+        default=(), description="test callers: kept out of every figure (fact C12)"
+    )
     policies: Policies = Policies()
     templates: dict[str, dict[str, Template]] = Field(default_factory=dict, description="family -> variant -> wording")
 
@@ -190,9 +192,9 @@ class Directory(_Entry):
         at_work = {i for b in self.branches for i in b.officers}
         for at, officer in enumerate(self.officers):
             if officer.id not in at_work:
-                yield f"officers[{at}].id: {officer.id!r} is at no branch"
+                yield f"officers[{at}].id: {officer.id!r} works at no branch"
             if officer.phone in dialled:
-                # Dialling it would ring the branch again, for ever.
+                # A call put through to it would come back to the branch, again and again.
                 yield f"officers[{at}].phone: {officer.phone} is a branch's number"
         for family, variants in self.templates.items():
             for variant, template in variants.items():

@@ -1,4 +1,4 @@
-"""Who called: a number we may keep, a caller who withheld theirs, or something that is no number.
+"""Who called: a number we may keep, a caller who withheld theirs, or something that is not a number.
 
 Every way in (webhooks, call logs) asks here, so a caller is spelled the same everywhere.
 """
@@ -27,10 +27,10 @@ WITHHELD_SENTINELS: Final = {
     "+2562533": "blocked",
     "+8656696": "unknown",
 }
-"""Twilio's numbers for a withheld caller (A10): each spells its word on a keypad. `+7378742833` and `+86282452253` have
+"""Twilio's numbers for a withheld caller (fact A10): each spells its word on a keypad. `+7378742833` and `+86282452253` have
 the shape of Russian and Chinese numbers, so this table is asked before any check of a number."""
 
-# Without its plus, 737 874-2833 is an ordinary Austin number; the other four are no North American number.
+# Without its plus, 737 874-2833 is an ordinary Austin number; the other four are not North American numbers.
 _BARE_SENTINELS: Final = frozenset(s.removeprefix("+") for s in WITHHELD_SENTINELS) - {"7378742833"}
 
 # Area code and exchange start with 2-9, an area code is no N11 service code. This, and not `is_valid_number`, is the
@@ -56,7 +56,7 @@ class Caller:
 
     @property
     def withheld(self) -> bool:
-        """Whether the caller hid the number: the call is counted, there is no lead and no text (A10)."""
+        """Whether the caller hid the number: the call is counted, there is no lead and no text (fact A10)."""
         return self.kind == "withheld"
 
 

@@ -13,7 +13,7 @@ from jinja2 import Template as JinjaTemplate
 from jinja2.sandbox import SandboxedEnvironment
 
 PLACEHOLDERS: Final = frozenset({"name", "officer_name", "company", "number", "nmls_ids"})
-"""All that a text may be filled with (C10). Each may be None or empty except `company` and `nmls_ids`."""
+"""All that a text may be filled with (fact C10). Each may be None or empty except `company` and `nmls_ids`."""
 
 FIRST_CONTACT: Final = frozenset({"missed_call_first"})
 """Families that are the first written word to a borrower: NMLS ids (12 CFR 1007.105(b)) and the way out."""
@@ -29,7 +29,7 @@ def wording_problems(family: str, text: str) -> Iterator[str]:
     try:
         tree = _ENVIRONMENT.parse(text)
     except TemplateSyntaxError as error:
-        yield f"not a template: {error.message}"
+        yield f"is not a template: {error.message}"
         return
     used = meta.find_undeclared_variables(tree)
     if unknown := sorted(used - PLACEHOLDERS):
@@ -64,7 +64,7 @@ class NoWording(LookupError):
 def pick_variant(approved: Collection[str], *, owner_known: bool, owner_status: str | None, branch_open: bool) -> str:
     """Return which approved variant is true now.
 
-    "I'm available now" is said only for an owner whose status is available, at an open branch (C14); "with another
+    "I'm available now" is said only for an owner whose status is available, at an open branch (fact C14); "with another
     borrower" only for one who is busy. Anything else, unknown included, is the company's words: they promise neither.
 
     Raises:

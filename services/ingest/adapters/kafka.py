@@ -41,7 +41,7 @@ class Outlet:
 
 
 class KafkaPart:
-    """The producer's life; while Kafka is away, asks for it every second, so that readiness returns without traffic."""
+    """The producer's start and stop; while Kafka is away, asks for it every second, so that readiness returns by itself."""
 
     def __init__(self, producer: KafkaProducer, bootstrap_servers: str, health: Health) -> None:
         self._producer, self._servers, self._health = producer, bootstrap_servers, health
@@ -52,7 +52,7 @@ class KafkaPart:
         await self._producer.start()
 
     async def run(self) -> None:
-        """Watch; ends with an error only when the producer can never send again."""
+        """Watch Kafka; ends with an error only when the producer can never send again."""
         while True:
             self._health.beat("kafka probe")
             await asyncio.sleep(PROBE_S)

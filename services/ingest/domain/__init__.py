@@ -1,1 +1,1 @@
-"""From a provider's shape to our facts: pure functions of the webhook, the directory and the time it came."""
+"""From a provider's shape to our events: pure functions of the webhook, the directory and the time it came."""

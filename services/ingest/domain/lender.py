@@ -1,4 +1,4 @@
-"""What ingest asks the lender's directory."""
+"""What the ingest service asks the lender's directory."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from services.policy.directory import Branch, Directory
 from services.policy.numbers import normalise_caller
 
 MOST_LEGS: Final = 10
-"""Twilio rings at most ten numbers of one `<Dial>`."""
+"""Twilio dials at most ten numbers of one `<Dial>`."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Lender:
 
     Attributes:
         directory: the lender's file.
-        tests: callers whose calls are tests, beside the directory's internal numbers (A11, C12).
+        tests: callers whose calls are tests, beside the directory's internal numbers (facts A11, C12).
     """
 
     directory: Directory
@@ -30,11 +30,11 @@ class Lender:
         """The lender."""
         return self.directory.lender_id
 
-    def dialled(self, raw: str | None, field: str = "To") -> tuple[str, Branch]:
-        """Return the dialled number and its branch.
+    def dialed(self, raw: str | None, field: str = "To") -> tuple[str, Branch]:
+        """Return the dialed number and its branch.
 
         Raises:
-            UnknownNumber: it is no branch's.
+            UnknownNumber: no branch has it.
         """
         number = normalise_caller(raw).e164
         branch = self.directory.branch_by_number(number) if number else None
@@ -42,14 +42,14 @@ class Lender:
             raise UnknownNumber(field)
         return number, branch
 
-    def branch_id(self, said: str | None, dialled: str | None = None) -> str:
-        """Return the branch that a callback URL names, or else whose number was dialled; empty when neither is known.
+    def branch_id(self, said: str | None, dialed: str | None = None) -> str:
+        """Return the branch that a callback URL names, or else whose number was dialed; empty when neither is known.
 
-        A fact of a branch that has just left the directory is kept: it belongs to a call that leads knows.
+        A fact of a branch that has just left the directory is kept: it belongs to a call that the leads service knows.
         """
         if said and any(branch.id == said for branch in self.directory.branches):
             return said
-        number = normalise_caller(dialled).e164
+        number = normalise_caller(dialed).e164
         branch = self.directory.branch_by_number(number) if number else None
         return branch.id if branch else ""
 
@@ -62,7 +62,7 @@ class Lender:
         return caller is not None and (caller in self.directory.internal_numbers or caller in self.tests)
 
     def on_shift(self, branch: Branch, at: datetime) -> tuple[tuple[str, str], ...]:
-        """Return id and phone of each officer to ring at an instant: none when the branch is closed."""
+        """Return id and phone of each officer to dial at an instant; none when the branch is closed."""
         if not self.directory.is_open(branch, at):
             return ()
         there = [officer for officer in self.directory.officers_of(branch.id) if officer.status != "off"]

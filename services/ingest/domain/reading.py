@@ -37,7 +37,7 @@ class Draft(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class NoContent:
-    """Nothing to say: 204."""
+    """An empty response: 204."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """TwiML that rings officers (id, phone), screened, then asks `/dial` what next."""
+    """TwiML that dials officers (id, phone), screens each, and then asks `/dial` what comes next."""
 
     call_id: str
     branch_id: str
@@ -95,7 +95,7 @@ class Reading:
         drafts: the events to emit.
         instruction: what to answer.
         ignored: one of `IGNORED`, when the webhook says nothing we keep.
-        unusable: one of `UNUSABLE`, when the caller is no number.
+        unusable: one of `UNUSABLE`, when the caller is not a phone number.
     """
 
     drafts: tuple[Draft[EventData], ...] = ()

@@ -1,4 +1,4 @@
-"""`/webhooks/calls`: whole calls from systems that report so (facts A1-A4), in one shape for all of them."""
+"""`/webhooks/calls`: whole calls from systems that report them so, in one shape for all of them (facts A1-A4)."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -45,7 +45,7 @@ def completed(report: Report, lender: Lender, now: datetime) -> Reading:
         raise InvalidField("duration", "makes the call end in the future")
     if report.talk_time > report.duration:
         raise InvalidField("talk_time", "is longer than duration")
-    number, branch = lender.dialled(report.to, "to")
+    number, branch = lender.dialed(report.to, "to")
     caller = normalise_caller(report.caller)
     data = CallCompleted(
         provider="calls",

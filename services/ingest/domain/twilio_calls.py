@@ -31,7 +31,7 @@ LONGEST_TRANSCRIPT: Final = 10_000
 def voice(form: Fields, _query: Fields, lender: Lender, now: datetime) -> Reading:
     """A borrower calls: `call.started`, and whom to dial."""
     call_id = form.sid("CallSid", "CA")
-    number, branch = lender.dialled(form.raw("To"))
+    number, branch = lender.dialed(form.raw("To"))
     caller = normalise_caller(form.raw("From"))
     officers = lender.on_shift(branch, now)
     # The voice request has no Timestamp.
@@ -100,7 +100,7 @@ def dial(form: Fields, query: Fields, lender: Lender, now: datetime) -> Reading:
 def call_status(form: Fields, _query: Fields, lender: Lender, now: datetime) -> Reading:
     """The number's status callback: `call.ended`, once it has."""
     call_id = form.sid("CallSid", "CA")
-    number, branch = lender.dialled(form.raw("To"))
+    number, branch = lender.dialed(form.raw("To"))
     if form.text("Direction", 40).startswith("outbound"):
         return Reading(ignored="not_inbound")
     status = one_of(said := form.required("CallStatus"), FINAL)
@@ -164,13 +164,13 @@ class _Common(TypedDict):
     test: bool
 
 
-def _common(call_id: str, caller: Caller, lender: Lender, dialled: str | None = None) -> _Common:
+def _common(call_id: str, caller: Caller, lender: Lender, dialed: str | None = None) -> _Common:
     return {
         "provider": "twilio",
         "call_id": call_id,
         "caller": caller.e164,
         "caller_withheld": caller.withheld,
-        "dialled": dialled,
+        "dialled": dialed,
         "test": lender.is_test(caller.e164),
     }
 

@@ -17,7 +17,7 @@ from services.runtime.clock import monotonic_s
 log = logs.get(__name__)
 
 BODY_TIME_S: Final = 10.0
-"""A body that takes longer to come is no webhook but someone holding a connection."""
+"""A webhook's body arrives within milliseconds; a slower one only holds a connection open."""
 
 
 def make_app(ingest: Ingest) -> web.Application:
@@ -78,7 +78,7 @@ async def _measured(request: web.Request, handler: Handler) -> web.StreamRespons
     except web.HTTPException as error:
         status = error.status
         raise
-    except Exception:  # a defect of ours; the sender is told to try again, the log says what
+    except Exception:  # a defect of ours: the sender tries again after a 500, and the log says what it was
         log.exception("defect", route=route)
         response = web.json_response({"error": {"reason": "defect", "field": None, "message": "our fault"}}, status=500)
     finally:
@@ -90,7 +90,7 @@ async def _measured(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 class WebhookServer:
-    """The listening socket as a part; stopping it lets webhooks in hand finish."""
+    """The listening socket as a part of the service; stopping it lets the webhooks under way finish."""
 
     def __init__(self, app: web.Application, host: str, port: int) -> None:
         self._app, self._host, self._port = app, host, port
@@ -107,6 +107,6 @@ class WebhookServer:
         await asyncio.Event().wait()
 
     async def stop(self) -> None:
-        """Take no more, finish what is in hand."""
+        """Take no more, and finish what is under way."""
         if self._runner is not None:
             await self._runner.cleanup()

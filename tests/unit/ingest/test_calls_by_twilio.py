@@ -22,7 +22,7 @@ def count(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-async def test_open_branch_that_is_rung_dials_every_officer_on_shift_screened_and_tells_how_many(rig: Rig) -> None:
+async def test_open_branch_that_is_called_dials_every_officer_on_shift_screened_and_tells_how_many(rig: Rig) -> None:
     answer = await rig.twilio("voice", RINGING)
     assert answer.status == 200
     assert answer.content_type == "text/xml"
@@ -54,7 +54,7 @@ async def test_callback_urls_in_twiml_never_carry_a_phone_number(rig: Rig) -> No
     assert all(url and "5550" not in url for url in urls)
 
 
-async def test_closed_branch_that_is_rung_takes_a_voicemail_at_once(rig: Rig) -> None:
+async def test_closed_branch_that_is_called_takes_a_voicemail_at_once(rig: Rig) -> None:
     rig.clock.at = NIGHT
     found = xml(await (await rig.twilio("voice", RINGING)).text())
     assert found.find("Dial") is None
@@ -69,7 +69,7 @@ async def test_closed_branch_that_is_rung_takes_a_voicemail_at_once(rig: Rig) ->
 
 @pytest.mark.parametrize("said", ["anonymous", "", "+266696687", "+7378742833", "+86282452253", "Restricted"])
 async def test_withheld_caller_is_an_event_without_a_number_keyed_by_the_call(rig: Rig, said: str) -> None:
-    """A10."""
+    """Fact A10: a withheld number makes no lead; the call is still counted."""
     assert (await rig.twilio("voice", {**RINGING, "From": said})).status == 200
     [event] = rig.events
     assert event.data.caller is None
@@ -88,7 +88,7 @@ async def test_caller_that_is_no_number_is_kept_and_counted(rig: Rig) -> None:
 
 @pytest.mark.parametrize(("caller", "is_test"), [("+12125550199", True), ("+12125550198", True), (CALLER, False)])
 async def test_internal_numbers_call_is_marked_a_test(rig: Rig, caller: str, is_test: bool) -> None:
-    """A11, C12."""
+    """Facts A11, C12: a lender tests the whole path with an internal number."""
     await rig.twilio("voice", {**RINGING, "From": caller})
     assert rig.events[0].data.test is is_test
 
@@ -144,7 +144,7 @@ async def test_leg_that_ended_is_a_fact_with_its_status(rig: Rig, status: str) -
 
 @pytest.mark.parametrize("said", ["+266696687", NEW_YORK, ""])
 async def test_leg_of_a_withheld_caller_names_no_caller(rig: Rig, said: str) -> None:
-    """A10: Twilio puts a number of ours, or a sentinel, where the caller's would be."""
+    """Fact A10: Twilio puts a number of ours, or a sentinel, where the caller's would be."""
     query = f"leg?step=status&call={CALL}&branch=new-york&officer=dana-whitfield"
     await rig.twilio(query, {"CallSid": LEG, "From": said, "CallStatus": "no-answer"})
     [event] = rig.events

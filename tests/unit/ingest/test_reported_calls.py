@@ -1,4 +1,4 @@
-"""`/webhooks/calls`: the provider-neutral report of a whole call (A1-A4)."""
+"""`/webhooks/calls`: the provider-neutral report of a whole call (facts A1-A4)."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ REPORT: dict[str, Any] = {
 
 
 async def test_missed_call_is_reported_as_it_was_told(rig: Rig) -> None:
-    """A1, A2, A3: caller id, time, duration, answered flag."""
+    """Facts A1-A3: the report has caller id, time, duration and answered flag; duration 0 and not answered is missed."""
     answer = await rig.calls(REPORT)
     assert answer.status == 202
     assert (await answer.json())["id"] == "calls:rc-402936341008:completed"
@@ -27,7 +27,7 @@ async def test_missed_call_is_reported_as_it_was_told(rig: Rig) -> None:
 
 
 async def test_abandoned_call_keeps_answered_with_no_talk_time(rig: Rig) -> None:
-    """A4."""
+    """Fact A4: answered with no talk time is abandoned."""
     await rig.calls({**REPORT, "duration": 42.5, "answered": True, "voicemail": False})
     data = rig.events[0].data
     assert (data.answered, data.talk_time_s, data.duration_s) == (True, 0, 42.5)
@@ -43,7 +43,7 @@ async def test_old_call_keeps_its_own_times_under_our_receipt_time(rig: Rig) -> 
 
 @pytest.mark.parametrize("said", [None, "", "anonymous", "+266696687"])
 async def test_withheld_caller_is_keyed_by_the_call(rig: Rig, said: str | None) -> None:
-    """A10."""
+    """Fact A10: a withheld number makes no lead, so the event has none."""
     assert (await rig.calls({**REPORT, "from": said})).status == 202
     [event] = rig.events
     assert event.data.caller_withheld is True

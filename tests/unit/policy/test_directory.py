@@ -62,9 +62,8 @@ def test_lookups_find_what_is_there_and_say_what_is_not(lender: Directory) -> No
 
 @pytest.mark.parametrize("name", ["Maria", None])
 @pytest.mark.parametrize("variant", ["free", "busy", "no_name", "after_hours"])
-def test_first_text_reads_well_with_and_without_a_name_c1_c7_c10(
-    lender: Directory, variant: str, name: str | None
-) -> None:
+def test_first_text_reads_well_with_and_without_a_name(lender: Directory, variant: str, name: str | None) -> None:
+    """Facts C1, C7, C10: it says sorry, who writes and one next step, and reads well without a name."""
     env = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
     text = env.from_string(lender.template("missed_call_first", variant).text).render(
         name=name,
@@ -84,14 +83,16 @@ def test_first_text_reads_well_with_and_without_a_name_c1_c7_c10(
         assert text.startswith("Hi Maria, sorry")
 
 
-def test_only_the_free_variant_says_the_officer_is_available_now_c14(lender: Directory) -> None:
+def test_only_the_free_variant_says_the_officer_is_available_now(lender: Directory) -> None:
+    """Fact C14: "I'm available now" is not sent when the officer is not."""
     says = {
         v for v, t in lender.templates["missed_call_first"].items() if "available" in t.text or "now" in t.text.split()
     }
     assert says == {"free"}
 
 
-def test_second_text_has_the_wording_of_the_guide_in_one_segment_c2(lender: Directory) -> None:
+def test_second_text_has_the_wording_of_the_guide_in_one_segment(lender: Directory) -> None:
+    """Fact C2: the second text asks for the best time for a quick call."""
     text = lender.template("missed_call_second", "default").text
     assert text == "Happy to answer any mortgage questions. What's the best time for a quick 10-minute call?"
 
@@ -213,9 +214,10 @@ def test_branch_is_open_by_hours_lunch_holiday_and_exception(
         ("new-york", (2026, 12, 31, 20, 0), date(2027, 1, 4)),
     ],
 )
-def test_next_business_morning_skips_closed_days_c3_d5(
+def test_next_business_morning_skips_closed_days(
     lender: Directory, branch: str, after: tuple[int, ...], day: date
 ) -> None:
+    """Facts C3, D5: the callback is queued for the next business morning, past weekends and holidays."""
     zone = lender.branch(branch).time_zone
     found = lender.next_business_morning(branch, local(zone, *after))
     assert (found.on, found.at, found.zone) == (day, time(8, 30), zone)

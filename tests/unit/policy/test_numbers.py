@@ -1,4 +1,4 @@
-"""Caller ids: withheld ones are recognised before anything else (A10), fictional ones count as numbers."""
+"""Caller ids: withheld ones are recognized before anything else (fact A10), fictional ones count as numbers."""
 
 import pytest
 from hypothesis import given
@@ -8,13 +8,15 @@ from services.policy.numbers import WITHHELD, WITHHELD_SENTINELS, mask, normalis
 
 
 @pytest.mark.parametrize("sentinel", sorted(WITHHELD_SENTINELS))
-def test_twilio_sentinel_is_withheld_although_some_look_like_foreign_numbers_a10(sentinel: str) -> None:
+def test_twilio_sentinel_is_withheld_although_some_look_like_foreign_numbers(sentinel: str) -> None:
+    """Fact A10: a withheld number is told as digits, some of which look like valid foreign numbers."""
     assert normalise_caller(sentinel) == WITHHELD
     assert not normalise_caller(sentinel).textable
 
 
 @pytest.mark.parametrize("word", sorted(WITHHELD_SENTINELS.values()))
-def test_each_sentinel_spells_its_word_on_a_keypad_a10(word: str) -> None:
+def test_each_sentinel_spells_its_word_on_a_keypad(word: str) -> None:
+    """Fact A10: the digits are those of the word on a keypad."""
     keys = {
         c: str(n)
         for n, letters in enumerate(("abc", "def", "ghi", "jkl", "mno", "pqrs", "tuv", "wxyz"), 2)
@@ -26,19 +28,22 @@ def test_each_sentinel_spells_its_word_on_a_keypad_a10(word: str) -> None:
 @pytest.mark.parametrize(
     "raw", [None, "", "  ", "anonymous", "Anonymous", "RESTRICTED", "unavailable", "Unknown", "private"]
 )
-def test_empty_or_withheld_word_is_withheld_a10(raw: str | None) -> None:
+def test_empty_or_withheld_word_is_withheld(raw: str | None) -> None:
+    """Fact A10: empty, or a word such as anonymous, is a withheld number."""
     assert normalise_caller(raw).withheld
 
 
 @pytest.mark.parametrize(
     "raw", ["No Caller ID", "blocked", "266696687", "86282452253", "2562533", "8656696", "<anonymous>"]
 )
-def test_other_spellings_of_withheld_are_withheld_a10(raw: str) -> None:
+def test_other_spellings_of_withheld_are_withheld(raw: str) -> None:
+    """Fact A10: whatever case, punctuation and missing plus."""
     assert normalise_caller(raw).withheld
 
 
 @pytest.mark.parametrize("raw", ["7378742833", "+17378742833", "(737) 874-2833"])
-def test_austin_number_with_the_digits_of_restricted_is_a_caller_a10(raw: str) -> None:
+def test_austin_number_with_the_digits_of_restricted_is_a_caller(raw: str) -> None:
+    """Fact A10: with the country code, a keypad word may be a real number."""
     assert normalise_caller(raw).e164 == "+17378742833"
 
 
