@@ -8,7 +8,7 @@ from schemas.topics import SEQUENCER_APP, SEQUENCER_TABLE
 from schemas.touches import TimerDue, TouchResult
 from services.runtime import service
 from services.runtime.health import Health
-from services.sequencer.adapters.cadences import SHIPPED, load_cadences
+from services.sequencer.adapters.cadences import cadences_or_exit
 from services.sequencer.adapters.fence import FenceSettings
 from services.sequencer.settings import SequencerSettings
 from services.sequencer.shell import handler
@@ -17,8 +17,7 @@ from services.sequencer.worker import Worker
 
 async def sequence(settings: SequencerSettings) -> int:
     """Run the sequencer until it is told to stop; return its exit code."""
-    health = Health()
-    cadences = load_cadences(SHIPPED, *((settings.cadences,) if settings.cadences else ()))
+    health, cadences = Health(), cadences_or_exit(settings.cadences)
     with tempfile.TemporaryDirectory(prefix="ringback-sequencer-", ignore_cleanup_errors=True) as folder:
         fence = FenceSettings(
             app_id=f"{settings.group_prefix}{SEQUENCER_APP}",

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from schemas.base import Lane
 from schemas.problems import problems_of, written
+from services.runtime.exits import exit_with_problems
 from services.sequencer.domain.cadence import Cadence, Cadences, Step, Stop
 from services.sequencer.errors import CadenceError
 
@@ -68,8 +69,16 @@ class StepFile(_Strict):
         stops = {Stop(name) for name in self.stop_on}
         if self.channel == "sms":
             stops.add(Stop.FIRST_TEXT_MISSING)
-        return Step(self.name, self.channel, frozenset(stops), self.delay, self.at is not None, self.template,
-                    self.lane, self.expires_after)  # fmt: skip
+        return Step(
+            name=self.name,
+            channel=self.channel,
+            stop_on=frozenset(stops),
+            delay=self.delay,
+            at_callback_morning=self.at is not None,
+            template=self.template,
+            lane=self.lane,
+            expires_after=self.expires_after,
+        )
 
 
 class CadenceFile(_Strict):
@@ -91,23 +100,41 @@ class CadenceFile(_Strict):
 def load_cadences(*folders: Path) -> Cadences:
     """Read every cadence of the folders; a later folder's replaces one of the same name.
 
+    Args:
+        folders: the shipped one alone when there are none.
+
     Raises:
         CadenceError: names file, path and reason of everything that is wrong.
     """
     found: dict[str, Cadence] = {}
-    wrong: list[str] = []
-    for path in [path for folder in folders or (SHIPPED,) for path in sorted(folder.glob("*.yaml"))]:
-        try:
-            read = CadenceFile.model_validate(yaml.safe_load(path.read_text()))
-            if read.name != path.stem:
-                wrong.append(f"{path.name}: name: is {read.name!r}, the file's name says {path.stem!r}")
-            found[read.name] = Cadence(read.name, tuple(step.step() for step in read.steps))
-        except ValidationError as error:
-            wrong += [f"{path.name}: {where or 'file'}: {why}" for where, why in problems_of(error)]
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            wrong.append(f"{path.name}: {error}")
-    if not found and not wrong:
-        wrong.append(f"no cadence in {', '.join(str(folder) for folder in folders)}")
-    if wrong:
-        raise CadenceError("\n".join(wrong))
+    problems: list[str] = []
+    for folder in folders or (SHIPPED,):
+        paths = sorted(folder.glob("*.yaml"))
+        if not paths:
+            problems.append(f"{folder}: holds no cadence; it needs at least one file named like missed-call.yaml")
+        for path in paths:
+            try:
+                read = CadenceFile.model_validate(yaml.safe_load(path.read_text()))
+            except ValidationError as error:
+                problems += [f"{path.name}: {where or 'file'}: {why}" for where, why in problems_of(error)]
+            except yaml.YAMLError as error:
+                mark = getattr(error, "problem_mark", None)
+                where = f"line {mark.line + 1}" if mark else "file"
+                problems.append(f"{path.name}: {where}: is not YAML: {getattr(error, 'problem', None) or error}")
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(f"{path.name}: file: cannot be read: {error}")
+            else:
+                if read.name != path.stem:
+                    problems.append(f"{path.name}: name: is {read.name!r}; write {path.stem!r}, the file's own name")
+                found[read.name] = Cadence(read.name, tuple(step.step() for step in read.steps))
+    if problems:
+        raise CadenceError(problems)
     return found
+
+
+def cadences_or_exit(folder: Path | None) -> Cadences:
+    """Return the shipped cadences and those of the operator's folder, or list all that is wrong and exit with 78."""
+    try:
+        return load_cadences(SHIPPED, *((folder,) if folder else ()))
+    except CadenceError as error:
+        exit_with_problems("cadences", error.problems)

@@ -35,7 +35,7 @@ _TEXT_REASON: Mapping[Stop, SuppressReason] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step. A text counts its delay from the text before it being *sent* (the first: from the call's end).
 

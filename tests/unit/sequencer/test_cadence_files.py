@@ -1,12 +1,16 @@
 """Cadences are data: read, checked, and refused with the path of what is wrong."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from services.sequencer.adapters.cadences import load_cadences
+from services.runtime.exits import EXIT_CONFIGURATION
+from services.sequencer.__main__ import sequence
+from services.sequencer.adapters.cadences import SHIPPED, load_cadences
 from services.sequencer.errors import CadenceError
+from services.sequencer.settings import SequencerSettings
 
 GOOD = """
 name: short
@@ -52,6 +56,28 @@ def test_wrong_cadence_is_refused_with_file_path_and_reason(
         load_cadences(tmp_path)
 
 
-def test_folder_without_cadences_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CadenceError, match="no cadence"):
+def test_folder_without_cadences_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(CadenceError, match=f"{tmp_path}: holds no cadence"):
         load_cadences(tmp_path)
+
+
+def test_operators_folder_that_is_not_there_is_refused_although_the_shipped_cadences_are(tmp_path: Path) -> None:
+    with pytest.raises(CadenceError, match="missing: holds no cadence"):
+        load_cadences(SHIPPED, tmp_path / "missing")
+
+
+def test_wrong_cadence_files_end_the_sequencer_with_78_and_every_problem_of_every_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong cadence file is configuration: starting the service again does not help."""
+    (tmp_path / "a.yaml").write_text("name: a\nsteps:\n  - {name: First, channel: fax, stop_on: [opted_out]}\n")
+    (tmp_path / "b.yaml").write_text("name: [")
+    monkeypatch.setenv("RINGBACK_CADENCES", str(tmp_path))
+    monkeypatch.setenv("RINGBACK_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    with pytest.raises(SystemExit) as ended:
+        asyncio.run(sequence(SequencerSettings.load()))
+    assert ended.value.code == EXIT_CONFIGURATION
+    name, channel, syntax = capsys.readouterr().err.splitlines()
+    assert name.startswith("cadences: a.yaml: steps[0].name: is not a name")
+    assert channel.startswith("cadences: a.yaml: steps[0].channel: is not ")
+    assert syntax.startswith("cadences: b.yaml: line ")
