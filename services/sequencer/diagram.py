@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from services.sequencer.domain.row import Phase
-from services.sequencer.domain.transitions import CALLER_EVENTS, RULES
+from services.sequencer.domain.transitions import CALLER_EVENTS, NOT_EMITTED_YET, RULES
 
 PAGE = Path(__file__).parents[2] / "docs" / "sequencer.md"
 
@@ -11,9 +11,9 @@ HEAD = """# The sequencer's state machine
 
 Drawn from `services/sequencer/domain/transitions.py` by `python -m services.sequencer.diagram`. Do not edit.
 
-One row per caller. Before the table is asked, every event of a lead sets the row's `lead_seq`, and its `texting` beats
-the row: `stopped` drops every open step and moves the caller to *stopped* whatever the phase, anything else lifts
-*stopped*. An arrow is a phase that the rule may lead to; a caller leaves *recovering* by itself once no step is open.
+One row for each caller. Before the table is asked, every event of a lead sets the row's `lead_seq`, and its `texting`
+overrides the row: `stopped` drops every open step and moves the caller to *stopped* from any phase; any other value ends
+*stopped*. An arrow is a phase that the rule may lead to; a caller leaves *recovering* as soon as no step is open.
 """
 
 
@@ -25,25 +25,22 @@ def page() -> str:
 def _mermaid() -> str:
     arrows: dict[tuple[Phase, Phase], list[str]] = {}
     for (phase, _), rule in RULES.items():
-        for to in Phase:
-            # A result or tick ends a sequence only where one runs.
-            ends = to is Phase.IDLE and rule.name in ENDING and phase is not Phase.RECOVERING
-            if to in rule.to and to is not phase and not ends and rule.name not in arrows.get((phase, to), []):
-                arrows.setdefault((phase, to), []).append(rule.name)
+        ends = {Phase.IDLE} if rule.ends_recovery and phase is Phase.RECOVERING else set()
+        for to in (rule.to | ends) - {phase}:
+            if rule.name not in arrows.setdefault((phase, to), []):
+                arrows[phase, to].append(rule.name)
     lines = [f"    {a} --> {b}: {', '.join(sorted(names))}" for (a, b), names in sorted(arrows.items())]
     return "\n".join(["stateDiagram-v2", "    direction LR", "    [*] --> idle", *lines])
-
-
-ENDING = {"text_sent", "text_suppressed", "text_failed", "text_not_sent", "step_due"}
-"""Rules that leave *recovering* when they close the last open step, and change no other phase."""
 
 
 def _table() -> str:
     rows = [["event", *(phase.value for phase in Phase)], ["---"] * (len(Phase) + 1)]
     for event in CALLER_EVENTS:
         cells = [RULES[phase, event] for phase in Phase]
-        rows.append([f"`{event.TYPE}`", *(f"*{rule.name}*" if rule.ignores else rule.name for rule in cells)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n\nIn italics: nothing happens, and why."
+        name = f"`{event.TYPE}`" + (" (1)" if event in NOT_EMITTED_YET else "")
+        rows.append([name, *(f"*{rule.name}*" if rule.ignores else rule.name for rule in cells)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"{table}\n\nIn italics: nothing happens, and why. (1): no service emits this event yet."
 
 
 if __name__ == "__main__":

@@ -6,10 +6,6 @@ DECISIONS = Counter(
     "ringback_sequencer_decisions_total", "Events decided on, by type and the caller's phase after them.",
     ["event", "phase"],
 )  # fmt: skip
-IGNORED = Counter(
-    "ringback_sequencer_ignored_total", "Events that changed nothing, by topic and reason; duplicates are normal.",
-    ["topic", "reason"],
-)  # fmt: skip
 RECOVERIES = Gauge("ringback_sequencer_recoveries", "Times this worker has rebuilt rows from the changelog.")
 TIMERS_SET = Counter("ringback_timers_set_total", "Timers read, by outcome: new, or known already.", ["outcome"])
 TIMERS_FIRED = Counter("ringback_timers_fired_total", "Ticks acknowledged by the broker.")

@@ -2,48 +2,56 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from schemas.envelope import Wire, decode, encode
-from services.sequencer.domain import emit, row
+from services.runtime.handled import APPLIED, Handled, ignored
+from services.sequencer.domain import emit
 from services.sequencer.domain.cadence import Cadences
 from services.sequencer.domain.machine import decide
-from services.sequencer.metrics import DECISIONS, IGNORED
+from services.sequencer.domain.row import EMPTY
+from services.sequencer.domain.row_json import RowJson, dump, load
+from services.sequencer.metrics import DECISIONS
 
-RowJson = dict[str, Any]
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What is decided on one record.
 
-@dataclass(frozen=True, slots=True)
-class Handled:
-    """What one record comes to; `changed` says whether `row` must be written."""
+    Attributes:
+        row: the caller's row from now on; None where there is none yet.
+        changed: whether the row must be written.
+        sends: what to emit, in order.
+        handled: how the record ended.
+    """
 
     row: RowJson | None
     changed: bool
     sends: tuple[Wire, ...]
-    outcome: str
+    handled: Handled
 
 
-Handle = Callable[[bytes | None, bytes | None, Iterable[tuple[str, bytes]], str, RowJson | None], Handled]
+RecordHandler = Callable[[bytes | None, bytes | None, Iterable[tuple[str, bytes]], RowJson | None], Decided]
 
 
-def handler(cadences: Cadences) -> Handle:
-    """Return the function that handles one record: `handle(key, value, headers, topic, row)`.
+def handler(cadences: Cadences) -> RecordHandler:
+    """Return the function that handles one record: `handle(key, value, headers, row)`.
 
-    It raises UndecodableEvent or a PermanentError for what belongs into the dead-letter topic; the row then stays.
+    It raises UndecodableEvent or a PermanentError for what belongs in the dead-letter topic; the row then stays.
     """
 
     def handle(
-        key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]], topic: str, kept: RowJson | None
-    ) -> Handled:
+        key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]], kept: RowJson | None
+    ) -> Decided:
         event = decode(key, value, headers)
-        before = row.EMPTY if kept is None else row.load(kept)
+        before = EMPTY if kept is None else load(kept)
         decision = decide(before, event, cadences)
-        sends = tuple(encode(made) for made in emit.events(decision.effects, decision.row, event))
-        if decision.ignored is not None:
-            IGNORED.labels(topic, decision.ignored).inc()
         changed = decision.row is not before
         DECISIONS.labels(event.type, decision.row.phase.value).inc()
-        outcome = "ignored" if decision.ignored else "applied"
-        return Handled(row.dump(decision.row) if changed else kept, changed, sends, outcome)
+        return Decided(
+            row=dump(decision.row) if changed else kept,
+            changed=changed,
+            sends=tuple([encode(made) for made in emit.events(decision.effects, decision.row, event)]),
+            handled=ignored(decision.ignored) if decision.ignored else APPLIED,
+        )
 
     return handle

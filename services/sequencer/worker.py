@@ -12,10 +12,10 @@ from services.runtime.dead_letters import DEAD_LETTER_FREE, DEAD_LETTER_SHARE, D
 from services.runtime.errors import PermanentError, TransientError
 from services.runtime.handled import OUTCOMES
 from services.runtime.health import Health
-from services.runtime.metrics import DEAD_LETTERS, EVENT_SECONDS, EVENTS_CONSUMED
+from services.runtime.metrics import DEAD_LETTERS, EVENT_SECONDS, EVENTS_CONSUMED, EVENTS_IGNORED
 from services.sequencer.adapters.fence import UNCHANGED, Fence, FenceSettings, Incoming, Outcome, Row, dead_letter
 from services.sequencer.metrics import RECOVERIES
-from services.sequencer.shell import Handle
+from services.sequencer.shell import RecordHandler
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ class Worker:
     """
 
     def __init__(
-        self, settings: FenceSettings, handle: Handle, health: Health, make_fence: Callable[..., Fence] = Fence
+        self, settings: FenceSettings, handle: RecordHandler, health: Health, make_fence: Callable[..., Fence] = Fence
     ) -> None:
         self._handle, self._health = handle, health
         self._recent: dict[tuple[str, int], deque[bool]] = {}
@@ -63,10 +63,12 @@ class Worker:
         await self._fence.stop()
 
     def _decide(self, event: Incoming, row: Row | None) -> Outcome:
-        made = self._handle(event.key, event.value, event.headers, event.topic, row)
+        made = self._handle(event.key, event.value, event.headers, row)
         self._note(event, failed=False)
         sends = [(wire.topic, wire.key, wire.value, wire.headers) for wire in made.sends]
-        return Outcome(made.row if made.changed else UNCHANGED, sends, made.outcome)
+        if made.handled.outcome == "ignored":
+            EVENTS_IGNORED.labels(event.topic, made.handled.why).inc()
+        return Outcome(made.row if made.changed else UNCHANGED, sends, made.handled.outcome)
 
     def _refuse(self, event: Incoming, error: Exception) -> Outcome:
         where = {"topic": event.topic, "partition": event.partition, "offset": event.offset}

@@ -140,9 +140,9 @@ async def _bare_loop(servers: str, changelog: str, events: int) -> None:
     try:
         while done < events:
             acks = []
-            for part, records in (await consumer.getmany(timeout_ms=200, max_records=256)).items():
+            for records in (await consumer.getmany(timeout_ms=200, max_records=256)).values():
                 for record in records:
-                    out = handle(record.key, record.value, record.headers, part.topic, rows.get(record.key))
+                    out = handle(record.key, record.value, record.headers, rows.get(record.key))
                     for wire in out.sends:
                         acks.append(await producer.send(wire.topic, wire.value, key=wire.key, headers=wire.headers))
                     if out.changed:

@@ -7,7 +7,7 @@ from schemas.base import Lane, LocalTime
 from schemas.touches import SuppressReason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmitTouch:
     """A text is due now."""
 
@@ -20,7 +20,7 @@ class EmitTouch:
     first: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetTimer:
     """Wake this caller then, for this attempt at this step."""
 
@@ -30,9 +30,9 @@ class SetTimer:
     due_local: LocalTime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestTask:
-    """A person has to ring the borrower."""
+    """A person has to call the borrower."""
 
     step: str
     attempt: int

@@ -1,4 +1,4 @@
-"""`decide`: one caller's row and one event in, the next row and its effects out. Pure; now is the event's time."""
+"""`decide`: one caller's row and one event in, the next row and its effects out. Pure; `now` is the event's time."""
 
 from dataclasses import replace
 
@@ -15,10 +15,15 @@ SOURCE = "ringback/sequencer"
 
 
 def decide(before: Row, event: Event[EventData], cadences: Cadences) -> Decision:
-    """Return what an event makes of a caller (`EMPTY`: one not known yet); the very same row says: unchanged.
+    """Return what an event makes of a caller; nothing has changed when the row in the decision is `before` itself.
 
-    The same event again re-emits what it emitted (its ids are derived, so readers know them), an event that the row
-    has passed is ignored, and an event's `texting` beats the row, so that a row may be lost without a text too many.
+    The same event again emits the same effects again: their ids are derived, so readers know them already. An event that
+    the row has passed is ignored. An event's `texting` overrides the row, so that a lost row leads to no text too many.
+
+    Args:
+        before: the caller's row; `EMPTY` for a caller who is not known yet.
+        event: any event with the caller's key.
+        cadences: by name.
 
     Raises:
         PermanentError: the event asks for what does not exist; the row must stay as it was.

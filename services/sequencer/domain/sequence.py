@@ -1,19 +1,23 @@
-"""What happens to the steps of a sequence; each function returns the next row and the effects on the way there."""
+"""The rule of one sequence a day, and what happens to the steps of a sequence.
+
+Each function returns the next row and the effects on the way there.
+"""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from schemas import ids
 from schemas.base import LocalTime
 from schemas.leads import LeadCalledAgain, LeadOpened
 from services.sequencer.domain.cadence import Cadence, Cadences, Step, Stop
 from services.sequencer.domain.effects import Effect, EmitTouch, RequestTask, SetTimer, Suppress
-from services.sequencer.domain.row import Phase, Row, Sequence, State, StepState
+from services.sequencer.domain.row import CallerSequence, Phase, Row, StepState, StepStatus
 
 UNFINISHED_LIMIT = timedelta(days=14)
-"""A sequence whose last result never came must not keep a borrower from being answered for ever."""
+"""A sequence whose last result never comes must not keep a borrower from being texted for good."""
 
-Change = tuple[Row, tuple[Effect, ...]]
+RowAndEffects = tuple[Row, tuple[Effect, ...]]
 
 
 def cadence_of(row: Row, cadences: Cadences) -> Cadence | None:
@@ -22,7 +26,10 @@ def cadence_of(row: Row, cadences: Cadences) -> Cadence | None:
 
 
 def may_start(row: Row, missed: LeadOpened | LeadCalledAgain, now: datetime) -> bool:
-    """Say whether a missed call may start a sequence: none unfinished, and none yet that local day (C11, Q2)."""
+    """Say whether a missed call may start a sequence: none is unfinished, and there was none that local day.
+
+    Source: facts C11, Q2.
+    """
     found = row.sequence
     if found is None:
         return True
@@ -30,7 +37,7 @@ def may_start(row: Row, missed: LeadOpened | LeadCalledAgain, now: datetime) -> 
     return over and found.local_day != missed.local_day
 
 
-def start(row: Row, missed: LeadOpened | LeadCalledAgain, cadence: Cadence, now: datetime) -> Change:
+def start(row: Row, missed: LeadOpened | LeadCalledAgain, cadence: Cadence, now: datetime) -> RowAndEffects:
     """Start a sequence: the first text and every phone step get their time, later texts wait for the one before."""
     ended, morning = missed.call.ended_at, missed.callback_morning
     states: list[StepState] = []
@@ -38,35 +45,41 @@ def start(row: Row, missed: LeadOpened | LeadCalledAgain, cadence: Cadence, now:
     first = cadence.first_text
     for step in cadence.steps:
         if step.channel == "sms" and step.name != first:
-            states.append(StepState(step.name, State.WAITING))
+            states.append(StepState(name=step.name, status=StepStatus.WAITING))
             continue
         due_at = morning.utc() if step.at_callback_morning else ended + (step.delay or timedelta())
-        state, effect = _schedule(cadence, step, 1, due_at, now, morning if step.at_callback_morning else None)
+        local = morning if step.at_callback_morning else None
+        state, effect = _schedule(cadence, step, attempt=1, due_at=due_at, now=now, local=local)
         states.append(state)
         effects.append(effect)
-    sequence = Sequence(cadence.name, missed.local_day, ended, morning, tuple(states))
-    return replace(row, phase=Phase.RECOVERING, sequence=sequence), tuple(effects)
+    return replace(row, phase=Phase.RECOVERING, sequence=_sequence(missed, cadence.name, states)), tuple(effects)
 
 
-def refuse(row: Row, missed: LeadOpened | LeadCalledAgain, cadence: Cadence, why: Stop) -> Change:
+def refuse(row: Row, missed: LeadOpened | LeadCalledAgain, cadence: Cadence, why: Stop) -> RowAndEffects:
     """Note a sequence that may not happen: every step is dropped at once, each with the reason."""
-    states = tuple(StepState(step.name, State.DROPPED) for step in cadence.steps)
-    sequence = Sequence(cadence.name, missed.local_day, missed.call.ended_at, missed.callback_morning, states)
+    states = [StepState(name=step.name, status=StepStatus.DROPPED) for step in cadence.steps]
     effects = tuple(Suppress(step.name, 1, step.reason(why)) for step in cadence.steps)
-    return replace(row, sequence=sequence), effects
+    return replace(row, sequence=_sequence(missed, cadence.name, states)), effects
 
 
-def callback_only(row: Row, missed: LeadOpened | LeadCalledAgain, now: datetime) -> Change:
-    """Ask for the callback at once; no text (C11). How urgent that is, leads knows, which has seen the call too."""
+def callback_only(row: Row, missed: LeadOpened | LeadCalledAgain, now: datetime) -> RowAndEffects:
+    """Ask for the callback at once, without a text (fact C11). The leads service, which has seen the call, ranks it."""
     if row.sequence is None:  # the row was lost: the request still needs a sequence to be about
-        empty = Sequence(missed.cadence, missed.local_day, missed.call.ended_at, missed.callback_morning)
-        row = replace(row, sequence=empty)
-    # The lead's own count as the attempt: every further call is a request of its own, the same one on a replay.
-    return row, (RequestTask("called-again", missed.lead_seq, now, None, False, "called_again"),)
+        row = replace(row, sequence=_sequence(missed, missed.cadence, []))
+    request = RequestTask(
+        step="called-again",
+        # The lead's own count: every further call is a request of its own, and a replay repeats the same one.
+        attempt=missed.lead_seq,
+        due_at=now,
+        due_local=None,
+        urgent=False,
+        reason="called_again",
+    )
+    return row, (request,)
 
 
-def stop(row: Row, cadence: Cadence | None, why: Stop) -> Change:
-    """Drop every step that `why` ends. A text that has gone to the notifier is only kept from coming back."""
+def stop(row: Row, cadence: Cadence | None, why: Stop) -> RowAndEffects:
+    """Drop every step that `why` ends. A text that the notifier has may still leave, but does not come back."""
     found = row.sequence
     if found is None:
         return row, ()
@@ -75,62 +88,71 @@ def stop(row: Row, cadence: Cadence | None, why: Stop) -> Change:
     for state in found.steps:
         step = cadence.step(state.name) if cadence else None
         ends = step is None or why in step.stop_on
-        if ends and state.state in (State.WAITING, State.TIMED):
-            states.append(replace(state, state=State.DROPPED))
+        if ends and state.status in (StepStatus.WAITING, StepStatus.TIMED):
+            states.append(replace(state, status=StepStatus.DROPPED))
             effects.append(Suppress(state.name, state.attempt, step.reason(why) if step else "overtaken"))
-        elif ends and state.state in (State.DUE, State.SENT) and not state.stop:
+        elif ends and state.status in (StepStatus.DUE, StepStatus.SENT) and not state.stop:
             states.append(replace(state, stop=why.value))
         else:
             states.append(state)
-    return replace(row, sequence=replace(found, steps=tuple(states))), tuple(effects)
+    return replace(row, sequence=found.with_steps(tuple(states))), tuple(effects)
 
 
-def sent(row: Row, cadence: Cadence | None, state: StepState, at: datetime, now: datetime) -> Change:
+def sent(row: Row, cadence: Cadence | None, state: StepState, *, at: datetime, now: datetime) -> RowAndEffects:
     """A text has left: the next one counts its delay from this moment."""
-    return _advance(_with(row, replace(state, state=State.SENT, at=at)), cadence, state.name, at, now)
+    row = _with(row, replace(state, status=StepStatus.SENT, at=at))
+    return _advance(row, cadence, after=state.name, base=at, now=now)
 
 
-def again(row: Row, cadence: Cadence | None, state: StepState, until: datetime, now: datetime) -> Change:
-    """The attempt failed for now: another at `until`, unless something has ended the step meanwhile."""
+def again(row: Row, cadence: Cadence | None, state: StepState, *, until: datetime, now: datetime) -> RowAndEffects:
+    """The attempt failed for now: make another at `until`, unless something has ended the step meanwhile."""
     step = cadence.step(state.name) if cadence else None
     if row.sequence is None or row.sequence.finished:  # sent long ago, and only now refused by the carrier
         return not_sent(row, cadence, state, now)
-    if step is None or state.stop or row.phase is Phase.STOPPED:
-        dropped = replace(state, state=State.DROPPED, attempt=state.attempt + 1, stop="")
+    if cadence is None or step is None or state.stop or row.phase is Phase.STOPPED:
+        dropped = replace(state, status=StepStatus.DROPPED, attempt=state.attempt + 1, stop="")
         reason = step.reason(Stop(state.stop or Stop.OPTED_OUT)) if step else "overtaken"
-        return _missing(_with(row, dropped), cadence, state.name, now, (Suppress(state.name, dropped.attempt, reason),))
-    assert cadence is not None  # noqa: S101 - a step has a cadence
-    changed, effect = _schedule(cadence, step, state.attempt + 1, until, now)
+        suppressed = Suppress(state.name, dropped.attempt, reason)
+        row, effects = _never_left(_with(row, dropped), cadence, state.name, now)
+        return row, (suppressed, *effects)
+    changed, effect = _schedule(cadence, step, attempt=state.attempt + 1, due_at=until, now=now)
     return _with(row, changed), (effect,)
 
 
-def not_sent(row: Row, cadence: Cadence | None, state: StepState, now: datetime) -> Change:
-    """A text will never leave. Without the first, no later one goes (a person rings instead)."""
-    return _missing(_with(row, replace(state, state=State.NOT_SENT, stop="")), cadence, state.name, now)
+def not_sent(row: Row, cadence: Cadence | None, state: StepState, now: datetime) -> RowAndEffects:
+    """A text will never leave. Without the first, no later one goes: a person calls instead."""
+    return _never_left(_with(row, replace(state, status=StepStatus.NOT_SENT, stop="")), cadence, state.name, now)
 
 
 def open_timer(row: Row, step: str, timer_id: str) -> StepState | None:
     """Return the step whose open timer this is; None for an obsolete, repeated or foreign tick."""
     state = row.sequence.step(step) if row.sequence else None
-    if state is None or state.state is not State.TIMED:
+    if state is None or state.status is not StepStatus.TIMED:
         return None
     return state if ids.timer_id(row.sequence_id, step, state.attempt) == timer_id else None
 
 
-def fire(row: Row, cadence: Cadence | None, state: StepState) -> Change:
+def fire(row: Row, cadence: Cadence | None, state: StepState) -> RowAndEffects:
     """A step's time has come: a text is emitted, a phone step becomes due for a person."""
-    step = cadence.step(state.name) if cadence else None
-    assert row.sequence is not None  # noqa: S101 - its step fired
+    found, step = row.sequence, cadence.step(state.name) if cadence else None
+    if found is None:
+        return row, ()
     if cadence is None or step is None:
-        gone = replace(state, state=State.DROPPED)
+        gone = replace(state, status=StepStatus.DROPPED)
         return _with(row, gone), (Suppress(state.name, state.attempt, "overtaken"),)
     if step.channel == "phone":
-        morning = row.sequence.morning if step.at_callback_morning else None
-        due_at = morning.utc() if morning else state.at or row.sequence.call_ended_at
-        task = RequestTask(step.name, state.attempt, due_at, morning, False, step.name)
-        return _with(row, replace(state, state=State.SENT)), (task,)
-    due_at = state.at or row.sequence.call_ended_at
-    return _with(row, replace(state, state=State.DUE)), (_touch(cadence, step, state.attempt, due_at),)
+        morning = found.morning if step.at_callback_morning else None
+        request = RequestTask(
+            step=step.name,
+            attempt=state.attempt,
+            due_at=morning.utc() if morning else state.at or found.call_ended_at,
+            due_local=morning,
+            urgent=False,
+            reason=step.name,
+        )
+        return _with(row, replace(state, status=StepStatus.SENT)), (request,)
+    touch = _touch(cadence, step, state.attempt, state.at or found.call_ended_at)
+    return _with(row, replace(state, status=StepStatus.DUE)), (touch,)
 
 
 def settled(row: Row) -> Row:
@@ -140,40 +162,58 @@ def settled(row: Row) -> Row:
     return row
 
 
+def _sequence(missed: LeadOpened | LeadCalledAgain, cadence: str, states: list[StepState]) -> CallerSequence:
+    return CallerSequence(
+        cadence=cadence,
+        local_day=missed.local_day,
+        call_ended_at=missed.call.ended_at,
+        morning=missed.callback_morning,
+        steps=tuple(states),
+    )
+
+
 def _with(row: Row, state: StepState) -> Row:
     return row.following(row.sequence.having(state)) if row.sequence else row
 
 
 def _touch(cadence: Cadence, step: Step, attempt: int, due_at: datetime) -> EmitTouch:
-    # A first attempt is due at its base and a later one at the last `until`: expiry counts from whichever it is.
-    return EmitTouch(step.name, attempt, step.template, step.lane, due_at, due_at + step.expires_after,
-                     step.name == cadence.first_text)  # fmt: skip
+    return EmitTouch(
+        step=step.name,
+        attempt=attempt,
+        template=step.template,
+        lane=step.lane,
+        due_at=due_at,
+        # The first attempt is due at its base and a later one at the last `until`: expiry counts from whichever it is.
+        expires_at=due_at + step.expires_after,
+        first=step.name == cadence.first_text,
+    )
 
 
 def _schedule(
-    cadence: Cadence, step: Step, attempt: int, due_at: datetime, now: datetime, local: LocalTime | None = None
+    cadence: Cadence, step: Step, *, attempt: int, due_at: datetime, now: datetime, local: LocalTime | None = None
 ) -> tuple[StepState, Effect]:
+    """Give an attempt at a step its time: a timer, or the touch itself when that time has come."""
     if due_at > now or step.channel == "phone":
-        return StepState(step.name, State.TIMED, attempt, due_at), SetTimer(step.name, attempt, due_at, local)
-    return StepState(step.name, State.DUE, attempt, due_at), _touch(cadence, step, attempt, due_at)
+        timed = StepState(name=step.name, status=StepStatus.TIMED, attempt=attempt, at=due_at)
+        return timed, SetTimer(step=step.name, attempt=attempt, due_at=due_at, due_local=local)
+    due = StepState(name=step.name, status=StepStatus.DUE, attempt=attempt, at=due_at)
+    return due, _touch(cadence, step, attempt, due_at)
 
 
-def _advance(row: Row, cadence: Cadence | None, after: str, base: datetime, now: datetime) -> Change:
-    """Give the text after `after` its time, counted from `base`."""
-    names = [step.name for step in cadence.steps if step.channel == "sms"] if cadence else []
-    if cadence is None or row.sequence is None or after not in names[:-1]:
+def _advance(row: Row, cadence: Cadence | None, *, after: str, base: datetime, now: datetime) -> RowAndEffects:
+    """Give the text that follows the text `after` its time, counted from `base`."""
+    texts = [step for step in cadence.steps if step.channel == "sms"] if cadence else []
+    step = next((following for text, following in pairwise(texts) if text.name == after), None)
+    state = row.sequence.step(step.name) if row.sequence and step else None
+    if cadence is None or step is None or state is None or state.status is not StepStatus.WAITING:
         return row, ()
-    step, state = cadence.step(names[names.index(after) + 1]), row.sequence.step(names[names.index(after) + 1])
-    if step is None or state is None or state.state is not State.WAITING:
-        return row, ()
-    changed, effect = _schedule(cadence, step, state.attempt, base + (step.delay or timedelta()), now)
+    due_at = base + (step.delay or timedelta())
+    changed, effect = _schedule(cadence, step, attempt=state.attempt, due_at=due_at, now=now)
     return _with(row, changed), (effect,)
 
 
-def _missing(row: Row, cadence: Cadence | None, step: str, now: datetime, effects: tuple[Effect, ...] = ()) -> Change:
-    """Draw the conclusion from a text that will never leave."""
+def _never_left(row: Row, cadence: Cadence | None, step: str, now: datetime) -> RowAndEffects:
+    """Draw the conclusion from a text that will never leave: without the first no later one goes, else the next is due."""
     if cadence is None or step == cadence.first_text:
-        row, dropped = stop(row, cadence, Stop.FIRST_TEXT_MISSING)
-        return row, (*effects, *dropped)
-    row, following = _advance(row, cadence, step, now, now)
-    return row, (*effects, *following)
+        return stop(row, cadence, Stop.FIRST_TEXT_MISSING)
+    return _advance(row, cadence, after=step, base=now, now=now)

@@ -30,7 +30,17 @@ def sequence_of(day: date = DAY) -> str:
 
 def envelope(data: EventData, id_: str, at: datetime, source: str = "test") -> Event[EventData]:
     """Return the event around data."""
-    return Event(id_, data, source, at, KEY, "acme", "nyc", T0, "00-" + "1" * 32 + "-" + "2" * 16 + "-01")
+    return Event(
+        id=id_,
+        data=data,
+        source=source,
+        time=at,
+        key=KEY,
+        lender_id="acme",
+        branch_id="nyc",
+        received_at=T0,
+        traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01",
+    )
 
 
 def lead_data(kind: type[LeadEvent], seq: int, at: datetime, texting: str, fields: dict[str, Any]) -> LeadEvent:

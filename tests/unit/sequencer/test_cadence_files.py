@@ -20,7 +20,7 @@ steps:
 
 
 def test_shipped_cadence_has_the_offsets_of_the_missed_call() -> None:
-    """C4: 0 seconds, 10 minutes, next morning."""
+    """The offsets are data: 0 seconds, ten minutes, the next morning (fact C4)."""
     first, second, call = load_cadences()["missed-call"].steps
     assert (first.delay, second.delay, call.at_callback_morning) == (timedelta(), timedelta(minutes=10), True)
     assert (first.lane, first.template, first.expires_after) == ("urgent", "missed_call_first", timedelta(minutes=5))

@@ -1,10 +1,10 @@
 """The missed-call cadence, state by state."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
-from schemas.base import EventData
+from schemas.base import EventData, LocalTime
 from schemas.envelope import Event
 from schemas.leads import (
     LeadAssigned,
@@ -45,30 +45,63 @@ TICK_MORNING = tick("call-morning", MORNING.utc())
 LATER = T0 + timedelta(minutes=3)
 
 
-def test_new_caller_gets_the_first_text_at_once_and_a_timer_for_the_morning() -> None:
-    """C1, C3, C4."""
-    row, (decision,) = played(OPENED)
-    assert decision.effects == (
-        EmitTouch("text-now", 1, "missed_call_first", "urgent", ENDED, ENDED + timedelta(minutes=5), True),
-        SetTimer("call-morning", 1, MORNING.utc(), MORNING),
+def timer(step: str, due_at: datetime, attempt: int = 1, due_local: LocalTime | None = None) -> SetTimer:
+    return SetTimer(step=step, attempt=attempt, due_at=due_at, due_local=due_local)
+
+
+def first_text(due_at: datetime, attempt: int = 1) -> EmitTouch:
+    return EmitTouch(
+        step="text-now",
+        attempt=attempt,
+        template="missed_call_first",
+        lane="urgent",
+        due_at=due_at,
+        expires_at=due_at + timedelta(minutes=5),
+        first=True,
     )
+
+
+def second_text(due_at: datetime) -> EmitTouch:
+    return EmitTouch(
+        step="text-10min",
+        attempt=1,
+        template="missed_call_second",
+        lane="normal",
+        due_at=due_at,
+        expires_at=due_at + timedelta(hours=1),
+        first=False,
+    )
+
+
+def callback(seq: int, due_at: datetime) -> RequestTask:
+    """The callback that a further missed call asks for."""
+    return RequestTask(
+        step="called-again", attempt=seq, due_at=due_at, due_local=None, urgent=False, reason="called_again"
+    )
+
+
+MORNING_CALL = RequestTask(
+    step="call-morning", attempt=1, due_at=MORNING.utc(), due_local=MORNING, urgent=False, reason="call-morning"
+)
+
+
+def test_new_caller_gets_the_first_text_at_once_and_a_timer_for_the_morning() -> None:
+    """The first text is due at the call's end, the callback the next morning (facts C1, C3, C4)."""
+    row, (decision,) = played(OPENED)
+    assert decision.effects == (first_text(ENDED), timer("call-morning", MORNING.utc(), due_local=MORNING))
     assert row.phase is Phase.RECOVERING
 
 
 def test_recovering_caller_whose_first_text_was_sent_gets_the_second_ten_minutes_after_that() -> None:
-    """C2, C4: counted from the sending, not from the call."""
-    assert effects_of(OPENED, SENT) == (SetTimer("text-10min", 1, SECOND_TEXT),)
-    assert effects_of(OPENED, SENT, TICK_10) == (
-        EmitTouch(
-            "text-10min", 1, "missed_call_second", "normal", SECOND_TEXT, SECOND_TEXT + timedelta(hours=1), False
-        ),
-    )
+    """The second text is due ten minutes after the first was sent, not after the call (facts C2, C4)."""
+    assert effects_of(OPENED, SENT) == (timer("text-10min", SECOND_TEXT),)
+    assert effects_of(OPENED, SENT, TICK_10) == (second_text(SECOND_TEXT),)
 
 
 def test_recovering_caller_in_the_morning_gets_a_phone_task_and_the_sequence_is_over() -> None:
-    """C3, Q22: touch 3 makes the task due."""
+    """Touch 3 makes the callback task due the next morning (facts C3, Q22)."""
     row, decisions = played(OPENED, SENT, TICK_10, SENT_10, TICK_MORNING)
-    assert decisions[-1].effects == (RequestTask("call-morning", 1, MORNING.utc(), MORNING, False, "call-morning"),)
+    assert decisions[-1].effects == (MORNING_CALL,)
     assert row.phase is Phase.IDLE
     assert row.sequence is not None
     assert row.sequence.finished
@@ -93,7 +126,7 @@ def test_recovering_caller_in_the_morning_gets_a_phone_task_and_the_sequence_is_
 def test_recovering_caller_who_is_served_otherwise_gets_nothing_more_and_each_step_says_why(
     stopper: Event[EventData], phase: Phase, dropped: list[tuple[str, str]]
 ) -> None:
-    """Stop on reply, contact and opt-out; Q22: a phone task done earlier is suppressed with its reason."""
+    """A reply, a contact or an opt-out ends what it must; a callback done earlier is dropped with its reason (fact Q22)."""
     row, decisions = played(OPENED, SENT, stopper)
     assert row.phase is phase
     assert [(e.step, e.reason) for e in decisions[-1].effects if isinstance(e, Suppress)] == dropped
@@ -129,6 +162,35 @@ def test_recovering_caller_whose_first_text_did_not_leave_gets_no_second_but_the
     assert isinstance(decide(row, TICK_MORNING, CADENCES).effects[0], RequestTask)
 
 
+def test_first_text_held_by_the_after_hours_policy_drops_the_second_and_keeps_the_morning_call() -> None:
+    """A lender may forbid first texts after hours; the promised call stays (facts 0.3, D1)."""
+    held = result(TouchSuppressed, "text-now", LATER, reason="after_hours_policy")
+    row, decisions = played(OPENED, held)
+    assert decisions[-1].effects == (Suppress("text-10min", 1, "first_text_missing"),)
+    assert row.phase is Phase.RECOVERING
+    row, decisions = played(TICK_MORNING, row=row)
+    assert decisions[-1].effects == (MORNING_CALL,)
+    assert row.phase is Phase.IDLE
+
+
+def test_second_text_held_for_want_of_consent_is_over_and_the_morning_call_stays() -> None:
+    """A lender may ask for consent before a second text (fact M2); the gate says so, and the sequence goes on."""
+    held = result(TouchSuppressed, "text-10min", SECOND_TEXT, reason="consent_needed")
+    row, decisions = played(OPENED, SENT, TICK_10, held)
+    assert decisions[-1].effects == ()
+    assert decisions[-1].ignored is None
+    assert row.phase is Phase.RECOVERING
+    row, decisions = played(TICK_MORNING, row=row)
+    assert decisions[-1].effects == (MORNING_CALL,)
+    assert row.phase is Phase.IDLE
+
+
+def test_final_suppression_for_a_reason_that_a_newer_notifier_adds_ends_the_step() -> None:
+    """A reason is text to its readers: an unknown one without `until` is final."""
+    held = result(TouchSuppressed, "text-now", LATER, reason="a_reason_of_next_year")
+    assert effects_of(OPENED, held) == (Suppress("text-10min", 1, "first_text_missing"),)
+
+
 def test_recovering_caller_whose_first_text_the_carrier_refused_gets_no_second() -> None:
     refused = result(TouchFailed, "text-now", LATER, error_code=30006)
     assert effects_of(OPENED, SENT, refused) == (Suppress("text-10min", 1, "first_text_missing"),)
@@ -138,10 +200,8 @@ def test_touch_suppressed_until_comes_back_then_as_the_next_attempt_with_a_later
     until = T0 + timedelta(seconds=31)
     gated = result(TouchSuppressed, "text-now", T0 + timedelta(seconds=1), reason="reply_in_flight", until=until)
     row, decisions = played(OPENED, gated)
-    assert decisions[-1].effects == (SetTimer("text-now", 2, until),)
-    assert decide(row, tick("text-now", until, attempt=2), CADENCES).effects == (
-        EmitTouch("text-now", 2, "missed_call_first", "urgent", until, until + timedelta(minutes=5), True),
-    )
+    assert decisions[-1].effects == (timer("text-now", until, attempt=2),)
+    assert decide(row, tick("text-now", until, attempt=2), CADENCES).effects == (first_text(until, attempt=2),)
 
 
 def test_touch_suppressed_until_after_a_reply_does_not_come_back() -> None:
@@ -157,51 +217,50 @@ def test_sent_text_that_fails_retriably_after_an_opt_out_does_not_come_back() ->
     assert not [effect for effect in effects if isinstance(effect, EmitTouch | SetTimer)]
 
 
-def test_retriable_failure_without_an_instant_is_tried_again_a_minute_later_but_not_for_ever() -> None:
+def test_retriable_failure_without_an_instant_is_tried_again_a_minute_later_but_not_for_good() -> None:
     failed = result(TouchFailed, "text-now", LATER, retriable=True)
     row, decisions = played(OPENED, failed)
-    assert decisions[-1].effects == (SetTimer("text-now", 2, LATER + timedelta(minutes=1)),)
+    assert decisions[-1].effects == (timer("text-now", LATER + timedelta(minutes=1), attempt=2),)
     for attempt in range(2, 11):
         due = tick("text-now", LATER, attempt=attempt)
         row, decisions = played(due, result(TouchFailed, "text-now", LATER, attempt, retriable=True), row=row)
     assert decisions[-1].effects == (Suppress("text-10min", 1, "first_text_missing"),)
 
 
-def test_caller_who_rings_again_the_same_day_gets_a_callback_and_no_second_sequence() -> None:
-    """C11, Q2: while the sequence runs, and after it has finished."""
+def test_caller_who_calls_again_the_same_day_gets_a_callback_and_no_second_sequence() -> None:
+    """One sequence for each caller and local day, whether it still runs or has finished (facts C11, Q2)."""
     again = lead(LeadCalledAgain, 2, LATER)
-    assert effects_of(OPENED, SENT, again) == (RequestTask("called-again", 2, LATER, None, False, "called_again"),)
+    assert effects_of(OPENED, SENT, again) == (callback(2, LATER),)
     contacted = lead(LeadContacted, 2, LATER)
     third = lead(LeadCalledAgain, 3, LATER + timedelta(hours=1))
     assert [type(effect) for effect in effects_of(OPENED, SENT, contacted, third)] == [RequestTask]
 
 
-def test_caller_who_rings_on_another_day_while_unfinished_gets_no_second_sequence() -> None:
-    """A call while a sequence is unfinished starts none, whatever the day."""
+def test_caller_who_calls_on_another_day_while_unfinished_gets_no_second_sequence() -> None:
+    """A missed call while a sequence is unfinished starts none, whatever the day (fact Q2)."""
     next_day = lead(LeadCalledAgain, 2, T0 + timedelta(hours=13), local_day=date(2026, 7, 2))
     assert [type(effect) for effect in effects_of(OPENED, SENT, next_day)] == [RequestTask]
 
 
-def test_caller_who_rings_on_another_day_after_all_is_done_gets_a_new_first_text() -> None:
-    """C11: one sequence per caller and local day."""
+def test_caller_who_calls_on_another_day_after_all_is_done_gets_a_new_first_text() -> None:
+    """One sequence for each caller and local day: another day may bring another one (fact C11)."""
     next_week = lead(LeadCalledAgain, 2, T0 + timedelta(days=7))
     effects = effects_of(OPENED, SENT, TICK_10, SENT_10, TICK_MORNING, next_week)
     assert isinstance(effects[0], EmitTouch)
     assert effects[0].step == "text-now"
 
 
-def test_sequence_whose_last_result_never_came_does_not_block_the_caller_for_ever() -> None:
+def test_sequence_whose_last_result_never_came_does_not_block_the_caller_for_good() -> None:
     assert isinstance(effects_of(OPENED, lead(LeadCalledAgain, 2, T0 + timedelta(days=15)))[0], EmitTouch)
 
 
-def test_handed_over_caller_who_rings_again_only_raises_the_task() -> None:
-    handed = lead(LeadHandedOver, 2, LATER)
-    contacted_later = lead(LeadCalledAgain, 3, T0 + timedelta(days=8))
-    assert [type(e) for e in effects_of(OPENED, SENT, handed, TICK_MORNING, contacted_later)] == [RequestTask]
+def test_handed_over_caller_who_calls_again_only_raises_the_task() -> None:
+    handed, at = lead(LeadHandedOver, 2, LATER), T0 + timedelta(days=8)
+    assert effects_of(OPENED, SENT, handed, TICK_MORNING, lead(LeadCalledAgain, 3, at)) == (callback(3, at),)
 
 
-def test_unknown_caller_whose_texting_is_stopped_gets_a_story_and_no_text() -> None:
-    """An event's `texting` beats the row, so a lost row texts nobody."""
+def test_unknown_caller_whose_texting_is_stopped_gets_every_step_dropped_and_no_text() -> None:
+    """An event's `texting` overrides the row, so a lost row texts nobody."""
     row, (decision,) = played(lead(LeadOpened, 7, texting="stopped"))
     assert row.phase is Phase.STOPPED
     assert [(type(effect), effect.step) for effect in decision.effects] == [

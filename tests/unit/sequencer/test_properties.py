@@ -1,4 +1,4 @@
-"""What must hold for a caller whatever happens in whatever order, with duplicates and lost rows."""
+"""What must hold for a caller whatever happens in whatever order, duplicates included."""
 
 import json
 from collections import Counter
@@ -32,7 +32,8 @@ from schemas.touches import (
 )  # fmt: skip
 from services.sequencer.domain import emit
 from services.sequencer.domain.machine import SOURCE, decide
-from services.sequencer.domain.row import EMPTY, Phase, Row, dump, load
+from services.sequencer.domain.row import EMPTY, Phase, Row, StepStatus
+from services.sequencer.domain.row_json import dump, load
 from services.sequencer.domain.transitions import RULES
 from tests.unit.sequencer.build import CADENCES, T0, envelope, lead
 
@@ -43,7 +44,7 @@ ORDER: dict[type[TouchResult], int] = {TouchTaskRequested: 0, TouchSent: 1, Touc
 
 
 class Caller(RuleBasedStateMachine):
-    """One caller, with leads, a notifier and a timekeeper that do whatever they may."""
+    """One caller, with a leads service, a notifier and a timekeeper that do whatever they may."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +55,7 @@ class Caller(RuleBasedStateMachine):
         self.past: list[Event[EventData]] = []
         self.emitted: dict[str, Event[EventData]] = {}
         self.touches: list[TouchDue] = []
-        self.timers: list[Event[TimerSet]] = []
+        self.timers: list[TimerSet] = []
         self.again: set[tuple[str, str, int]] = set()
         self.answered: dict[str, int] = {}
         self.days: Counter[Any] = Counter()
@@ -71,7 +72,7 @@ class Caller(RuleBasedStateMachine):
         self.now += timedelta(minutes=minutes)
 
     @rule(kind=st.sampled_from([LeadOpened, LeadCalledAgain]))
-    def rings(self, kind: type[LeadEvent]) -> None:
+    def calls(self, kind: type[LeadEvent]) -> None:
         self._lead(kind)
 
     @rule(kind=st.sampled_from(SPOKEN))
@@ -116,7 +117,7 @@ class Caller(RuleBasedStateMachine):
     @rule(data=st.data())
     def timer_fires(self, data: st.DataObject) -> None:
         if self.timers:
-            timer = data.draw(st.sampled_from(self.timers)).data
+            timer = data.draw(st.sampled_from(self.timers))
             self.now = max(self.now, timer.due_at)
             due = TimerDue(timer_id=timer.timer_id, due_at=timer.due_at, step=timer.step)
             self._take(envelope(due, timer.timer_id, timer.due_at, "timekeeper"))
@@ -159,7 +160,7 @@ class Caller(RuleBasedStateMachine):
         self.emitted[made.id] = made
         data = made.data
         if isinstance(data, TimerSet):
-            self.timers.append(Event(made.id, data, made.source, made.time, made.key, made.lender_id))
+            self.timers.append(data)
         if not isinstance(data, TouchDue):
             return
         assert not self.stopped, "a text after an opt-out"
@@ -179,7 +180,8 @@ class Caller(RuleBasedStateMachine):
     @invariant()
     def stopped_row_has_nothing_open_but_what_the_notifier_holds(self) -> None:
         if self.row.phase is Phase.STOPPED and self.row.sequence is not None:
-            assert {step.state.value for step in self.row.sequence.steps} <= {"due", "sent", "dropped", "not_sent"}
+            open_here = {StepStatus.WAITING, StepStatus.TIMED}
+            assert not open_here & {step.status for step in self.row.sequence.steps}
 
 
 TestCaller = Caller.TestCase

@@ -9,16 +9,17 @@ from schemas.base import EventData
 from schemas.envelope import Event, UndecodableEvent, decode, encode
 from schemas.leads import LeadOpened
 from schemas.touches import TouchSent
+from services.runtime.handled import ignored
 from services.sequencer.errors import BrokenRow
-from services.sequencer.shell import Handled, handler
+from services.sequencer.shell import Decided, handler
 from tests.unit.sequencer.build import CADENCES, CALLER, KEY, T0, lead, result, sequence_of
 
 handle = handler(CADENCES)
 
 
-def given(event: Event[EventData], row: dict[str, Any] | None = None) -> Handled:
+def given(event: Event[EventData], row: dict[str, Any] | None = None) -> Decided:
     wire = encode(event)
-    return handle(wire.key, wire.value, wire.headers, wire.topic, row)
+    return handle(wire.key, wire.value, wire.headers, row)
 
 
 def test_opened_lead_leaves_a_small_row_and_sends_a_touch_and_a_timer() -> None:
@@ -36,17 +37,17 @@ def test_opened_lead_leaves_a_small_row_and_sends_a_touch_and_a_timer() -> None:
 def test_repeated_event_sends_the_same_bytes_again_and_writes_nothing() -> None:
     first = given(lead(LeadOpened, 1))
     second = given(lead(LeadOpened, 1), json.loads(json.dumps(first.row)))
-    assert (second.sends, second.changed, second.outcome) == (first.sends, False, "ignored")
+    assert (second.sends, second.changed, second.handled) == (first.sends, False, ignored("replayed"))
 
 
 def test_event_of_another_sequence_writes_nothing() -> None:
     made = given(result(TouchSent, "text-now", T0))
-    assert (made.row, made.changed, made.sends) == (None, False, ())
+    assert (made.row, made.changed, made.sends, made.handled) == (None, False, (), ignored("no_sequence"))
 
 
 def test_bytes_that_are_no_event_are_refused() -> None:
     with pytest.raises(UndecodableEvent):
-        handle(KEY, b"{}", [], "leads", None)
+        handle(KEY, b"{}", [], None)
 
 
 @pytest.mark.parametrize("row", [{}, {"v": 99}, {"v": 1, "p": "asleep"}])
