@@ -1,6 +1,6 @@
 """Starts ingest: settings, adapters, shell, run."""
 
-from services.ingest.adapters.kafka import KafkaPart, Outlet
+from services.ingest.adapters.kafka import WRITES, KafkaPart, Outlet
 from services.ingest.adapters.twilio import TwilioSignatures, Twiml
 from services.ingest.domain.lender import Lender
 from services.ingest.settings import IngestSettings
@@ -32,7 +32,7 @@ async def main() -> int:
     )
     health.idle_checks.append(ingest.busy)
     server = WebhookServer(make_app(ingest), settings.ingest_host, settings.ingest_port)
-    kafka = KafkaPart(producer, settings.kafka_bootstrap_servers, health)
+    kafka = KafkaPart(producer, settings.kafka_bootstrap_servers, health, settings.topics(*WRITES))
     return await service.run("ingest", settings, health, [kafka, server])
 
 

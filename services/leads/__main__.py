@@ -28,8 +28,9 @@ async def lead(settings: LeadsSettings) -> int:
     producer = KafkaProducer(servers, f"leads-{settings.instance}")
     shell = Shell(store, producer, directory, clock, key)
     loop = ConsumerLoop(
-        TOPICS, settings.group("leads"), servers, shell.handle, producer, health, instance=settings.instance
-    )
+        topics=TOPICS, group=settings.group("leads"), bootstrap_servers=servers, handler=shell.handle,
+        producer=producer, health=health, instance=settings.instance,
+    )  # fmt: skip
     settler = Settler(store, shell, clock, health, partial(loop.caught_up, CallFact.TOPIC))
     health.idle_checks.append(partial(busy_with, store))
     connections = Connections(store, Assigner(store, directory), producer, key)

@@ -7,7 +7,7 @@ from schemas.touches import TouchDue
 from services.notifier.adapters.mongo import MongoStore
 from services.notifier.adapters.replies_tail import KafkaTail
 from services.notifier.adapters.twilio import TwilioProvider
-from services.notifier.connections import Connections
+from services.notifier.connections import TOPICS, Connections
 from services.notifier.dispatcher import Pump
 from services.notifier.settings import NotifierSettings
 from services.notifier.shell import Shell
@@ -40,14 +40,29 @@ async def notify(settings: NotifierSettings) -> int:
         return await shell.on_touch(event, pump)
 
     touches, receipts = (
-        ConsumerLoop([topic], settings.group(group), servers, handler, producer, health, instance=settings.instance)
+        ConsumerLoop(
+            topics=[topic],
+            group=settings.group(group),
+            bootstrap_servers=servers,
+            handler=handler,
+            producer=producer,
+            health=health,
+            instance=settings.instance,
+        )
         for topic, group, handler in (
             (TouchDue.TOPIC, "notifier", on_touch),
             (ReceiptReceived.TOPIC, "notifier-receipts", shell.on_receipt),
         )
     )
     parts: list[service.Part] = [
-        Connections(store, provider, producer, servers, key_check(key)),
+        Connections(
+            store=store,
+            provider=provider,
+            producer=producer,
+            servers=servers,
+            topics=settings.topics(*TOPICS),
+            key_check=key_check(key),
+        ),
         tail,
         pump,
         touches,

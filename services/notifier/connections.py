@@ -1,9 +1,10 @@
 """The notifier's connections as one part of the service: first up, last down."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from schemas.inbound import ReceiptReceived, ReplyReceived
-from schemas.topics import BY_NAME
+from schemas.topics import Topic
 from schemas.touches import TouchDue, TouchResult
 from services.notifier.adapters.mongo import Store
 from services.notifier.adapters.twilio import TextProvider
@@ -11,21 +12,28 @@ from services.runtime.producer import KafkaProducer
 from services.runtime.service import Resource
 from services.runtime.topics_admin import check_topics
 
-TOPICS: Final = tuple(BY_NAME[data.TOPIC] for data in (TouchDue, TouchResult, ReceiptReceived, ReplyReceived))
+TOPICS: Final = tuple(data.TOPIC for data in (TouchDue, TouchResult, ReceiptReceived, ReplyReceived))
 
 
 class Connections(Resource):
     """MongoDB, the provider and the producer."""
 
     def __init__(
-        self, store: Store, provider: TextProvider, producer: KafkaProducer, servers: str, key_check: str
+        self,
+        *,
+        store: Store,
+        provider: TextProvider,
+        producer: KafkaProducer,
+        servers: str,
+        topics: Sequence[Topic],
+        key_check: str,
     ) -> None:
         self._store, self._provider, self._producer = store, provider, producer
-        self._servers, self._key_check = servers, key_check
+        self._servers, self._topics, self._key_check = servers, topics, key_check
 
     async def start(self) -> None:
         """Connect; refuse topics that differ from the code, and a number key that is not the deployment's."""
-        await check_topics(self._servers, TOPICS)
+        await check_topics(self._servers, self._topics)
         await self._store.start(self._key_check)
         await self._provider.start()
         await self._producer.start()

@@ -1,42 +1,100 @@
 """Dead letters: what cannot be handled, kept with its bytes and the reason; and when so many are our own fault.
 
-Source: docs/design.md, topics and events.
+The only place that writes their headers, and the only limit on them: the consumer loop and the sequencer use both.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final, Protocol
 
 from schemas.envelope import Wire
 from schemas.topics import dead_letter_topic
-from services.runtime.errors import TransientError
+from services.runtime.errors import ProcessMustEnd
 
-DEAD_LETTER_WINDOW = 200
-DEAD_LETTER_SHARE = 0.2
-DEAD_LETTER_FREE = 20
+DEAD_LETTER_WINDOW: Final = 200
+DEAD_LETTER_SHARE: Final = 0.2
+DEAD_LETTER_FREE: Final = 20
 """More dead letters than this many, and than this share of the last 200 events of a partition, is our fault and not
-theirs: the loop stops rather than empties the topic."""
+theirs: the service stops rather than empties the topic."""
+
+REASON_LIMIT: Final = 1000
+"""Most characters of a reason: a header is no place for a document."""
 
 
-class TooManyDeadLetters(TransientError):
+class TooManyDeadLetters(ProcessMustEnd):
     """Too many events of one partition fail: a bad deploy, not bad events."""
 
 
+class Record(Protocol):
+    """A record as a broker keeps it: aiokafka's, and the fence's."""
+
+    @property
+    def topic(self) -> str:
+        """Where it stands."""
+
+    @property
+    def partition(self) -> int:
+        """Where it stands in the topic."""
+
+    @property
+    def offset(self) -> int:
+        """Where it stands in the partition."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key's bytes."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its value's bytes."""
+
+    @property
+    def headers(self) -> Iterable[tuple[str, bytes]]:
+        """Its headers."""
+
+
 def dead_letter(
-    topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None,
-    headers: Iterable[tuple[str, bytes]], error: Exception, attempts: int, first: datetime,
-) -> Wire:  # fmt: skip
-    """Return the dead letter of a record: its bytes as they came, and in headers where it stood and why it failed."""
-    return Wire(
-        dead_letter_topic(topic),
-        key or b"",
-        value or b"",
-        [
-            *headers,
-            ("dlq_reason", f"{type(error).__name__}: {error}"[:1000].encode()),
-            ("dlq_topic", topic.encode()),
-            ("dlq_partition", str(partition).encode()),
-            ("dlq_offset", str(offset).encode()),
-            ("dlq_attempts", str(attempts).encode()),
-            ("dlq_first_failed", first.isoformat().encode()),
-        ],
-    )
+    record: Record, error: Exception, *, attempts: int, first_failed: datetime, with_value: bool = True
+) -> Wire:
+    """Return the dead letter of a record: its bytes as they came, and in headers where it stood and why it failed.
+
+    Args:
+        record: what could not be handled.
+        error: why.
+        attempts: how often it was tried.
+        first_failed: when it was first tried, real time.
+        with_value: False where the value makes the dead letter too large to be written. A header then says how many
+            bytes were left out; they still stand where the other headers point, for as long as the topic keeps them.
+    """
+    value = record.value or b""
+    headers = [
+        *(record.headers or ()),
+        ("dlq_reason", f"{type(error).__name__}: {error}"[:REASON_LIMIT].encode(errors="replace")),
+        ("dlq_topic", record.topic.encode()),
+        ("dlq_partition", str(record.partition).encode()),
+        ("dlq_offset", str(record.offset).encode()),
+        ("dlq_attempts", str(attempts).encode()),
+        ("dlq_first_failed", first_failed.isoformat().encode()),
+    ]
+    if not with_value:
+        headers.append(("dlq_value_left_out", str(len(value)).encode()))
+    return Wire(dead_letter_topic(record.topic), record.key or b"", value if with_value else b"", headers)
+
+
+class DeadLetterLimit:
+    """Counts, partition by partition, how many of the last events became dead letters."""
+
+    def __init__(self) -> None:
+        self._recent: dict[tuple[str, int], deque[bool]] = {}
+
+    def note(self, topic: str, partition: int, *, failed: bool) -> None:
+        """Note how one event ended.
+
+        Raises:
+            TooManyDeadLetters: so many failed that it is our fault; says how many, and where.
+        """
+        recent = self._recent.setdefault((topic, partition), deque(maxlen=DEAD_LETTER_WINDOW))
+        recent.append(failed)
+        if failed and (bad := sum(recent)) > DEAD_LETTER_FREE and bad > DEAD_LETTER_SHARE * len(recent):
+            raise TooManyDeadLetters(f"{bad} of the last {len(recent)} events of {topic}[{partition}] failed")

@@ -1,15 +1,74 @@
 """The producer that promises: what it returns from is acknowledged by every replica; and its fake."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka import errors as kafka
 
 from schemas.base import EventData
 from schemas.envelope import Event, Wire, decode, encode
-from services.runtime.errors import PermanentError, TransientError
+from services.runtime.errors import PermanentError, ProcessMustEnd, TransientError
+
+
+class RecordRefused(PermanentError):
+    """This record can never be written: it is too large, or its time or topic is refused."""
+
+
+class ProducerEnded(ProcessMustEnd):
+    """This producer can never send again; only a new process can."""
+
+
+ERRORS: Final[Mapping[type[Exception], type[TransientError] | type[PermanentError]]] = {
+    kafka.KafkaError: TransientError,
+    # The record itself; the same one would be refused again and again.
+    kafka.MessageSizeTooLargeError: RecordRefused,
+    kafka.RecordTooLargeError: RecordRefused,
+    kafka.RecordListTooLargeError: RecordRefused,
+    kafka.InvalidTimestampError: RecordRefused,
+    kafka.InvalidTopicError: RecordRefused,
+    kafka.UnsupportedForMessageFormatError: RecordRefused,
+    # The broker and this producer no longer agree on what came last.
+    kafka.OutOfOrderSequenceNumber: ProducerEnded,
+    kafka.UnknownProducerId: ProducerEnded,
+    kafka.InvalidProducerEpoch: ProducerEnded,
+    kafka.InvalidProducerIdMapping: ProducerEnded,
+    kafka.ProducerFenced: ProducerEnded,
+    # Not retriable for the client, yet no fault of the record: it waits, unready, until someone has put it right.
+    kafka.TopicAuthorizationFailedError: TransientError,
+    kafka.ClusterAuthorizationFailedError: TransientError,
+    kafka.SaslAuthenticationFailed: TransientError,
+    kafka.AuthenticationFailedError: TransientError,
+    kafka.AuthenticationMethodNotSupported: TransientError,
+    kafka.UnsupportedSaslMechanismError: TransientError,
+    kafka.IllegalSaslStateError: TransientError,
+    kafka.SecurityDisabled: TransientError,
+    kafka.PolicyViolationError: TransientError,
+    kafka.QuotaViolationError: TransientError,
+    kafka.BrokerNotAvailableError: TransientError,
+    kafka.ReplicaNotAvailableError: TransientError,
+    kafka.InvalidRequiredAcksError: TransientError,
+    kafka.InvalidRequestError: TransientError,
+    kafka.UnsupportedVersionError: TransientError,
+    kafka.IncompatibleBrokerVersion: TransientError,
+    kafka.UnrecognizedBrokerVersion: TransientError,
+    kafka.CorruptRecordException: TransientError,  # damaged on its way
+    kafka.KafkaTimeoutError: TransientError,
+    kafka.KafkaUnavailableError: TransientError,
+    kafka.UnknownError: TransientError,
+    kafka.ProducerClosed: TransientError,  # we are stopping; nothing is wrong with the record
+}
+"""Our kind of each error that sending may meet; the most specific class wins. What the client calls retriable is
+transient without being listed."""
+
+
+def kind_of(error: type[BaseException]) -> type[TransientError] | type[PermanentError]:
+    """Return our kind of one of aiokafka's error classes."""
+    if getattr(error, "retriable", False):
+        return TransientError
+    return next(ERRORS[model] for model in error.__mro__ if model in ERRORS)
 
 
 class Producer(Protocol):
@@ -20,6 +79,8 @@ class Producer(Protocol):
 
         Raises:
             TransientError: at least one is not acknowledged; any of them may have arrived.
+            RecordRefused: at least one never can be.
+            ProducerEnded: only a new process can send.
         """
 
     async def send_wire(self, *records: Wire) -> None:
@@ -53,15 +114,18 @@ class KafkaProducer:
 
         Raises:
             TransientError: it does not answer.
-            PermanentError: this producer can never send again; only a new process can.
+            ProducerEnded: only a new process can send.
         """
-        task = self._producer._sender.sender_task
-        if task is not None and task.done():
-            raise PermanentError("the producer's sender has ended")
+        if self._has_ended():
+            raise ProducerEnded("the producer's sender has ended")
         try:
             await self._producer.client.fetch_all_metadata()
-        except KafkaError as error:
+        except kafka.KafkaError as error:
             raise TransientError(f"Kafka does not answer: {error!r}") from error
+
+    def _has_ended(self) -> bool:
+        task = self._producer._sender.sender_task
+        return task is not None and bool(task.done())
 
     async def send(self, *events: Event[EventData]) -> None:
         """Send in order; return once the broker has acknowledged every one."""
@@ -69,15 +133,24 @@ class KafkaProducer:
 
     async def send_wire(self, *records: Wire) -> None:
         """Send raw records in order; return once all are acknowledged."""
+        acks: list[asyncio.Future[object]] = []
         try:
-            acks = [
-                await self._producer.send(record.topic, record.value, key=record.key, headers=record.headers)
-                for record in records
-            ]
-            if acks:
-                await asyncio.gather(*acks)
-        except KafkaError as error:
-            raise TransientError(f"Kafka did not acknowledge: {error!r}") from error
+            for record in records:
+                acks.append(
+                    await self._producer.send(record.topic, record.value, key=record.key, headers=record.headers)
+                )
+            await asyncio.gather(*acks)
+        except kafka.KafkaError as error:
+            for ack in acks:
+                ack.add_done_callback(_forget)
+            kind = ProducerEnded if self._has_ended() else kind_of(type(error))
+            raise kind(f"Kafka did not acknowledge: {error!r}") from error
+
+
+def _forget(ack: asyncio.Future[object]) -> None:
+    """Take note of how a send ended that nobody waits for any more, so that asyncio does not complain."""
+    if not ack.cancelled():
+        ack.exception()
 
 
 @dataclass

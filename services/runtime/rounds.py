@@ -7,11 +7,11 @@ nobody from the others of its round.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
-from typing import ClassVar, Final, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
-from services.runtime.errors import RingbackError, TransientError
+from services.runtime.errors import ProcessMustEnd, RingbackError, TransientError
 from services.runtime.health import Health
 from services.runtime.metrics import ROUND_FAILURES
 from services.runtime.service import Resource
@@ -33,17 +33,16 @@ STOP_LIMIT_S: Final = 3.0
 class Rounds(Resource, ABC):
     """A part of a service that does `round` after `round`, `period_s` apart or sooner after `wake`.
 
-    A round that raises makes the service unready under `name`, with the reason, until a round succeeds.
+    A round that raises makes the service unready under `name`, with the reason, until a round succeeds. Only
+    ProcessMustEnd ends the service.
 
     Attributes:
         name: in health, metrics and logs.
         period_s: real seconds from the end of one round to the next.
-        fatal: errors that end the service, because only a new process can go on.
     """
 
     name: str
     period_s: float
-    fatal: ClassVar[tuple[type[Exception], ...]] = ()
 
     def __init__(self, health: Health) -> None:
         self._health = health
@@ -82,7 +81,7 @@ class Rounds(Resource, ABC):
                 self._health.ready(self.name)
                 self._resting.set()
                 await self.rest()
-            except self.fatal:
+            except ProcessMustEnd:
                 raise
             except Exception as error:
                 self._resting.set()
@@ -118,7 +117,7 @@ class Rounds(Resource, ABC):
             name = key(item)
             try:
                 await work(item)
-            except self.fatal:
+            except ProcessMustEnd:
                 raise
             except TransientError as error:
                 self._item_failed(name, error)

@@ -1,14 +1,13 @@
 """The fence as a part of the service: health, readiness, idleness, metrics, and a cap on dead letters."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 import structlog
 from aiokafka.errors import KafkaError
 
 from schemas.envelope import UndecodableEvent
-from services.runtime.dead_letters import DEAD_LETTER_FREE, DEAD_LETTER_SHARE, DEAD_LETTER_WINDOW, TooManyDeadLetters
+from services.runtime.dead_letters import DeadLetterLimit, TooManyDeadLetters
 from services.runtime.errors import PermanentError, TransientError
 from services.runtime.handled import OUTCOMES
 from services.runtime.health import Health
@@ -38,7 +37,7 @@ class Worker:
         self, settings: FenceSettings, handle: RecordHandler, health: Health, make_fence: Callable[..., Fence] = Fence
     ) -> None:
         self._handle, self._health = handle, health
-        self._recent: dict[tuple[str, int], deque[bool]] = {}
+        self._limit = DeadLetterLimit()
         self._watch: asyncio.Task[None] | None = None
         self._fence = make_fence(settings, self._decide, on_error=self._refuse, on_event_done=_count)
         for topic in settings.topics:
@@ -80,12 +79,11 @@ class Worker:
         return dead_letter(event, error)
 
     def _note(self, event: Incoming, *, failed: bool) -> None:
-        recent = self._recent.setdefault((event.topic, event.partition), deque(maxlen=DEAD_LETTER_WINDOW))
-        recent.append(failed)
-        if failed and (bad := sum(recent)) > DEAD_LETTER_FREE and bad > DEAD_LETTER_SHARE * len(recent):
-            why = f"{bad} of the last {len(recent)} events of {event.topic}[{event.partition}] failed"
-            self._health.unready("dead letters", why)
-            raise TooManyDeadLetters(why)
+        try:
+            self._limit.note(event.topic, event.partition, failed=failed)
+        except TooManyDeadLetters as error:
+            self._health.unready("dead letters", str(error))
+            raise
 
     async def _look(self) -> None:
         while True:

@@ -1,21 +1,19 @@
 """Kafka: an event is safe once every in-sync replica has it, or the sender is told to try again."""
 
 import asyncio
+from collections.abc import Sequence
 
 from schemas.base import EventData
 from schemas.envelope import Event
-from schemas.topics import BY_NAME
+from schemas.topics import Topic
 from services.ingest.errors import NotAcknowledged
-from services.runtime import logs
 from services.runtime.errors import TransientError
 from services.runtime.health import Health
 from services.runtime.producer import KafkaProducer, Producer
+from services.runtime.rounds import Rounds
 from services.runtime.topics_admin import check_topics
 
-log = logs.get(__name__)
-
-PROBE_S = 1.0
-WRITES = tuple(BY_NAME[name] for name in ("call-events", "replies", "receipts"))
+WRITES = ("call-events", "replies", "receipts")
 
 
 class Outlet:
@@ -40,32 +38,29 @@ class Outlet:
         self._health.ready("kafka")
 
 
-class KafkaPart:
+class KafkaPart(Rounds):
     """The producer's start and stop; while Kafka is away, asks for it every second, so that readiness returns by itself."""
 
-    def __init__(self, producer: KafkaProducer, bootstrap_servers: str, health: Health) -> None:
-        self._producer, self._servers, self._health = producer, bootstrap_servers, health
+    name = "kafka"
+    period_s = 1.0
+
+    def __init__(
+        self, producer: KafkaProducer, bootstrap_servers: str, health: Health, topics: Sequence[Topic]
+    ) -> None:
+        super().__init__(health)
+        self._producer, self._servers, self._topics = producer, bootstrap_servers, topics
 
     async def start(self) -> None:
         """Check the topics and connect."""
-        await check_topics(self._servers, WRITES)
+        await check_topics(self._servers, self._topics)
         await self._producer.start()
 
-    async def run(self) -> None:
-        """Watch Kafka; ends with an error only when the producer can never send again."""
-        while True:
-            self._health.beat("kafka probe")
-            await asyncio.sleep(PROBE_S)
-            if "kafka" not in self._health.not_ready:
-                continue
-            try:
-                await self._producer.check()
-            except TransientError as error:
-                self._health.unready("kafka", str(error))
-                log.warning("kafka_away", why=str(error))
-            else:
-                self._health.ready("kafka")
+    async def round(self) -> None:
+        """Ask for Kafka where it was away; the producer's end is the service's."""
+        if self.name in self._health.not_ready:
+            await self._producer.check()
 
     async def stop(self) -> None:
         """Flush and leave."""
+        await super().stop()
         await self._producer.stop()

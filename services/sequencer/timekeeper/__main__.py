@@ -35,9 +35,14 @@ async def keep_time(settings: TimekeeperSettings) -> int:
     producer = KafkaProducer(servers, f"timekeeper-{settings.instance}")
     keeper = Keeper(store, producer, settings.make_clock(), health)
     loop = ConsumerLoop(
-        [TimerSet.TOPIC], settings.group("timekeeper"), servers, keeper.take, producer, health,
+        topics=[TimerSet.TOPIC],
+        group=settings.group("timekeeper"),
+        bootstrap_servers=servers,
+        handler=keeper.take,
+        producer=producer,
+        health=health,
         instance=settings.instance,
-    )  # fmt: skip
+    )
     parts: list[service.Part] = [Connections(store, producer), keeper, loop]
     return await service.run("timekeeper", settings, health, parts)
 

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from services.runtime.errors import PermanentError, TransientError
+from services.runtime.errors import PermanentError, ProcessMustEnd, TransientError
 from services.runtime.health import Health
 from services.runtime.rounds import AWAY_AFTER, Rounds
 from tests.infra.polling import eventually
@@ -134,13 +134,10 @@ async def test_round_that_raises_is_counted_logged_once_and_done_again() -> None
     assert failures() >= before + 2
 
 
-async def test_fatal_error_ends_the_service() -> None:
-    class Probe(Sweep):
-        fatal = (PermanentError,)
-
-    probe = Probe(Health(), ["one"], fails("one", error=PermanentError("only a new process can go on")))
-    async with running(probe) as task:
-        with pytest.raises(PermanentError):
+async def test_item_says_that_only_another_process_can_go_on_the_service_ends() -> None:
+    sweep = Sweep(Health(), ["one"], fails("one", error=ProcessMustEnd("the producer has ended")))
+    async with running(sweep) as task:
+        with pytest.raises(ProcessMustEnd):
             await asyncio.wait_for(task, 5)
 
 

@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from faust.types import TP
 
+from services.runtime import dead_letters
 from services.runtime.clock import monotonic_s, real_now
 from services.runtime.exits import EXIT_SEND_FAILED, EXIT_STOP_HUNG
 from services.runtime.offsets import Ends
@@ -77,17 +78,8 @@ class FenceRefusal(RuntimeError):
 
 def dead_letter(event: Incoming, error: Exception) -> Outcome:
     """Return the outcome of an event that could not be handled: its bytes go to `<topic>.dlq`, the row stays."""
-    headers = [
-        *event.headers,
-        ("dlq_reason", f"{type(error).__name__}: {error}"[:1000].encode()),
-        ("dlq_topic", event.topic.encode()),
-        ("dlq_partition", str(event.partition).encode()),
-        ("dlq_offset", str(event.offset).encode()),
-        ("dlq_attempts", b"1"),
-        ("dlq_first_failed", real_now().isoformat().encode()),
-    ]
-    send = (f"{event.topic}.dlq", event.key or b"", event.value or b"", headers)
-    return Outcome(sends=(send,), name="dead_lettered")
+    wire = dead_letters.dead_letter(event, error, attempts=1, first_failed=real_now())
+    return Outcome(sends=((wire.topic, wire.key, wire.value, wire.headers),), name="dead_lettered")
 
 
 class Fence:

@@ -1,0 +1,127 @@
+"""Taking one record of Kafka to its end: applied, ignored or dead-lettered; while a dependency is away, tried again."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from schemas.base import EventData
+from schemas.envelope import Event, UndecodableEvent, decode
+from services.runtime.clock import monotonic_s, real_now
+from services.runtime.dead_letters import DeadLetterLimit, Record, TooManyDeadLetters, dead_letter
+from services.runtime.errors import PermanentError, ProcessMustEnd, TransientError
+from services.runtime.handled import DEAD_LETTERED, Handled, count
+from services.runtime.health import Health
+from services.runtime.metrics import DEAD_LETTERS, EVENT_SECONDS
+from services.runtime.producer import Producer
+
+log = structlog.get_logger(__name__)
+
+BACKOFF_S: Final = (0.1, 5.0)
+"""First and longest pause between tries at an event whose dependency is away; the wait is our back-pressure."""
+
+Handler = Callable[[Event[EventData]], Awaitable[Handled]]
+"""Handles one event. May raise PermanentError (a dead letter) or TransientError (tried again, in place)."""
+
+
+class EventRunner:
+    """Runs a group's handler over one record at a time per partition, several partitions side by side.
+
+    Readiness names the group, because a service may run several: a group that works must not hide one that waits.
+
+    Args:
+        group: the consumer group.
+        handler: handles one event.
+        producer: sends dead letters.
+        health: told which group waits, and for what.
+    """
+
+    def __init__(self, group: str, handler: Handler, producer: Producer, health: Health) -> None:
+        self._handler, self._producer, self._health = handler, producer, health
+        self._dependency, self._dead_letters = f"dependency {group}", f"dead letters {group}"
+        self._waiting: dict[tuple[str, int], str] = {}
+        self._limit = DeadLetterLimit()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Try nothing again from here on: an event that waits is left to whoever reads next."""
+        self._stopping = True
+
+    async def finish(self, record: Record) -> Handled:
+        """Return once an event is finished, so that its offset may be committed.
+
+        Raises:
+            TransientError: we are stopping, and it is not finished.
+            ProcessMustEnd: only another process can finish it, or too many events of its partition have failed.
+        """
+        began_s, first, tries = monotonic_s(), real_now(), 0
+        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        try:
+            while True:
+                tries += 1
+                try:
+                    handled = await self._handler(decode(record.key, record.value, record.headers))
+                    break
+                except ProcessMustEnd:
+                    raise
+                except TransientError as error:
+                    await self._wait(record, error, tries)
+                except Exception as error:
+                    if not isinstance(error, PermanentError | UndecodableEvent):
+                        # A defect of ours: kept with its bytes, seen, and never in the way of the next.
+                        log.exception("defect", **where)
+                    await self._bury(record, error, tries, first)
+                    log.error("dead_letter", why=str(error), **where)
+                    handled = DEAD_LETTERED
+                    break
+        finally:
+            self._goes_on(record)
+        count(record.topic, handled)
+        EVENT_SECONDS.labels(record.topic).observe(monotonic_s() - began_s)
+        try:
+            self._limit.note(record.topic, record.partition, failed=handled.outcome == "dead_lettered")
+        except TooManyDeadLetters as error:
+            self._health.unready(self._dead_letters, str(error))
+            raise
+        return handled
+
+    async def _bury(self, record: Record, error: Exception, tries: int, first: datetime) -> None:
+        """Put a record into its dead-letter topic, however long Kafka is away."""
+        wire, attempt = dead_letter(record, error, attempts=tries, first_failed=first), 0
+        while True:
+            attempt += 1
+            try:
+                await self._producer.send_wire(wire)
+                break
+            except ProcessMustEnd:
+                raise
+            except TransientError as away:
+                await self._wait(record, away, attempt)
+            except PermanentError as refused:
+                # With its headers the dead letter is larger than the record was, and may be too large.
+                small = dead_letter(record, error, attempts=tries, first_failed=first, with_value=False)
+                if wire == small:
+                    raise ProcessMustEnd(f"a dead letter of {record.topic} cannot be written: {refused}") from refused
+                wire = small
+        DEAD_LETTERS.labels(record.topic).inc()
+
+    async def _wait(self, record: Record, error: TransientError, tries: int) -> None:
+        """Say what a partition waits for, and wait; raises the error when we are stopping."""
+        self._waiting[record.topic, record.partition] = str(error)
+        self._health.unready(self._dependency, str(error))
+        if self._stopping:
+            raise error  # not finished, not committed: whoever reads next repeats it
+        log.warning("waiting", topic=record.topic, partition=record.partition, why=str(error), tries=tries)
+        await asyncio.sleep(min(BACKOFF_S[1], BACKOFF_S[0] * 2 ** min(tries, 8)) * random.uniform(0.5, 1.0))
+
+    def _goes_on(self, record: Record) -> None:
+        """Say that a partition waits no more; the group is ready once none does."""
+        if self._waiting.pop((record.topic, record.partition), None) is None:
+            return
+        if self._waiting:
+            self._health.unready(self._dependency, next(iter(self._waiting.values())))
+        else:
+            self._health.ready(self._dependency)

@@ -1,0 +1,154 @@
+"""The consumer loop over a Kafka client in memory: order, commits, pauses, rebalances, readiness."""
+
+import asyncio
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError, KafkaConnectionError
+
+from services.runtime import consumer
+from services.runtime.errors import ProcessMustEnd, TransientError
+from services.runtime.health import Health
+from tests.infra.polling import eventually
+from tests.unit.runtime.build import TOPIC, Record, Rig, Script, fails, record
+
+P0, P1 = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
+
+
+async def test_events_of_a_partition_are_handled_in_order_and_then_committed() -> None:
+    async with Rig.of() as rig:
+        rig.kafka.put(*(record(n) for n in range(5)))
+        await eventually(lambda: rig.kafka.kept == {P0: 5})
+    assert rig.handler.seen == ["0", "1", "2", "3", "4"]
+
+
+async def test_dependency_away_nothing_is_committed_past_the_event_and_other_partitions_go_on() -> None:
+    script = Script({"1": fails(TransientError("MongoDB is away"))})
+    async with Rig.of(partitions=2, handler=script) as rig:
+        rig.kafka.put(record(0), record(1), record(2), record(0, partition=1))
+        await eventually(lambda: rig.kafka.kept == {P0: 1, P1: 1})
+        await eventually(lambda: rig.health.not_ready == {"dependency it": "MongoDB is away"})
+        del script.answers["1"]
+        await eventually(lambda: rig.kafka.kept == {P0: 3, P1: 1})
+        assert rig.health.not_ready == {}
+
+
+async def test_stopping_finishes_the_event_in_hand_commits_it_and_leaves() -> None:
+    rig = Rig.of()
+    async with rig:
+        rig.handler.gate.clear()
+        rig.kafka.put(record(0), record(1))
+        await eventually(lambda: rig.handler.seen == ["0"])
+    assert rig.handler.seen == ["0"]
+    assert rig.kafka.kept == {P0: 1}
+    assert rig.kafka.stopped
+
+
+async def test_partition_taken_away_what_is_in_hand_is_committed_and_what_waits_is_left() -> None:
+    async with Rig.of(partitions=2) as rig:
+        rig.handler.gate.clear()
+        rig.kafka.put(record(0), record(1))
+        await eventually(lambda: rig.handler.seen == ["0"])
+        revoking = asyncio.create_task(rig.revoke([P0]))
+        await asyncio.sleep(0)  # it has begun
+        rig.handler.gate.set()
+        await asyncio.wait_for(revoking, 5)
+        assert rig.kafka.kept == {P0: 1}
+        assert rig.handler.seen == ["0"]
+
+
+async def test_commit_refused_since_a_partition_has_moved_the_others_are_committed_next() -> None:
+    async with Rig.of(partitions=2) as rig:
+        rig.handler.gate.clear()
+        rig.kafka.put(record(0), record(0, partition=1))
+        await eventually(lambda: rig.handler.seen == ["0", "0"])
+        rig.kafka.mine = {P1}
+        rig.kafka.commit_errors = [CommitFailedError("moved")]
+        rig.handler.gate.set()
+        await eventually(lambda: rig.kafka.kept == {P1: 1})
+        assert rig.kafka.commit_errors == []
+
+
+async def test_kafka_away_the_loop_says_so_under_its_group_and_goes_on() -> None:
+    health = Health(not_ready={})
+    async with Rig.of(group="a", health=health) as a, Rig.of(group="b", health=health) as b:
+        await eventually(lambda: health.not_ready == {})
+        a.kafka.poll_errors = [KafkaConnectionError("away")] * 2
+        await eventually(lambda: set(health.not_ready) == {"kafka a"})
+        b.kafka.put(record(0))
+        await eventually(lambda: b.kafka.kept == {P0: 1})
+        await eventually(lambda: health.not_ready == {})
+        a.kafka.put(record(0))
+        await eventually(lambda: a.kafka.kept == {P0: 1})
+
+
+async def test_kafka_refuses_the_group_the_service_ends() -> None:
+    rig = Rig.of()
+    async with rig:
+        rig.kafka.poll_errors = [GroupAuthorizationFailedError("it")]
+        assert rig.task is not None
+        with pytest.raises(GroupAuthorizationFailedError):
+            await asyncio.wait_for(rig.task, 5)
+
+
+async def test_event_that_only_another_process_can_finish_ends_the_service_uncommitted() -> None:
+    async with Rig.of(handler=Script({"1": fails(ProcessMustEnd("the producer has ended"))})) as rig:
+        rig.kafka.put(record(0), record(1), record(2))
+        assert rig.task is not None
+        with pytest.raises(ProcessMustEnd):
+            await asyncio.wait_for(rig.task, 5)
+    assert rig.kafka.kept == {P0: 1}
+    assert rig.handler.seen == ["0", "1"]
+
+
+async def test_partition_with_many_records_in_hand_is_paused_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "QUEUE_LIMIT", 4)
+    async with Rig.of() as rig:
+        rig.handler.gate.clear()
+        rig.kafka.put(*(record(n) for n in range(10)))
+        await eventually(lambda: rig.kafka.paused == {P0})
+        rig.handler.gate.set()
+        await eventually(lambda: rig.kafka.paused == set())
+        await eventually(lambda: rig.kafka.kept == {P0: 10})
+
+
+async def test_undecodable_record_is_committed_past_once_its_dead_letter_is_written() -> None:
+    async with Rig.of() as rig:
+        rig.kafka.put(Record(0), record(1))
+        await eventually(lambda: rig.kafka.kept == {P0: 2})
+        assert [wire.topic for wire in rig.producer.records] == [f"{TOPIC}.dlq"]
+
+
+async def test_idle_only_when_every_event_of_its_partitions_is_finished() -> None:
+    async with Rig.of() as rig:
+        assert await rig.health.busy_with() == []
+        rig.handler.gate.clear()
+        rig.kafka.put(record(0))
+        await eventually(lambda: rig.handler.seen == ["0"])
+        assert await rig.health.busy_with() == ["events in hand"]
+        rig.handler.gate.set()
+        await eventually(lambda: rig.kafka.kept == {P0: 1})
+        assert await rig.health.busy_with() == []
+
+
+async def test_record_at_the_broker_that_was_not_fetched_yet_is_work_left() -> None:
+    async with Rig.of() as rig:
+        rig.kafka.ends[P0] = 3
+        assert await rig.health.busy_with() == [f"3 events in {TOPIC}[0]"]
+        assert not await rig.loop.caught_up(TOPIC, limit_s=0.05)
+
+
+async def test_caught_up_waits_for_events_that_stood_there_when_asked() -> None:
+    async with Rig.of() as rig:
+        rig.handler.gate.clear()
+        rig.kafka.put(record(0))
+        asking = asyncio.create_task(rig.loop.caught_up(TOPIC, limit_s=5))
+        await eventually(lambda: rig.handler.seen == ["0"])
+        assert not asking.done()
+        rig.handler.gate.set()
+        assert await asking
+
+
+async def test_caught_up_is_false_without_partitions_of_the_topic() -> None:
+    async with Rig.of() as rig:
+        assert not await rig.loop.caught_up("call-events", limit_s=0.05)
