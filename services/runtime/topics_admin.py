@@ -1,25 +1,43 @@
 """Creating the topics and checking, at start, that the broker has them as the code says."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from schemas.topics import TOPICS, Topic
-from services.runtime.errors import PermanentError
+from services.runtime.errors import PermanentError, TransientError
+
+REQUEST_TIMEOUT_S: Final = 10.0
+LEADERS_LIMIT_S: Final = 30.0
+"""How long a new topic's partitions may be without leaders."""
 
 
 class TopicsDiffer(PermanentError):
     """The broker's topics are not what this version needs; lists each difference."""
 
 
+class KafkaAway(TransientError):
+    """Kafka does not answer; one line that says where it was looked for, and what to do."""
+
+
 async def create_topics(bootstrap_servers: str, replication: int = 3, topics: Sequence[Topic] = TOPICS) -> list[str]:
-    """Create the topics that are missing; return their names. Those that exist are left as they are (see `check_topics`)."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    await admin.start()
-    try:
+    """Create the topics that are missing; return their names. Those that exist are left as they are (see `check_topics`).
+
+    Args:
+        bootstrap_servers: the cluster.
+        replication: copies of each partition.
+        topics: what is needed; `settings.topics()` are a deployment's.
+
+    Raises:
+        KafkaAway: the cluster does not answer.
+        PermanentError: the cluster refuses a topic; says which and why.
+    """
+    async with _admin(bootstrap_servers) as admin:
         found = set(await admin.list_topics())
         missing = [topic for topic in topics if topic.name not in found]
         extra = {"min.insync.replicas": "2"} if replication >= 3 else {}
@@ -32,53 +50,70 @@ async def create_topics(bootstrap_servers: str, replication: int = 3, topics: Se
         for name, code, *why in answer.topic_errors if missing else ():
             error = for_code(code)
             if code and error is not TopicAlreadyExistsError:
-                raise PermanentError(f"cannot create topic {name}: {error.__name__} {why}")
+                reason = next((str(one) for one in why if one), error.__name__)
+                raise PermanentError(f"cannot create topic {name}: {reason}")
         # A topic exists a moment before its partitions have leaders; whoever asks next must not see that moment.
-        async with asyncio.timeout(30):
-            while await differences(admin, topics, with_config=False):
+        async with asyncio.timeout(LEADERS_LIMIT_S):
+            while await _without_leaders(admin, topics):
                 await asyncio.sleep(0.1)
         return [topic.name for topic in missing]
-    except KafkaError as error:
-        raise PermanentError(f"cannot create topics on {bootstrap_servers}: {error!r}") from error
-    finally:
-        await admin.close()
 
 
 async def check_topics(bootstrap_servers: str, topics: Sequence[Topic] = TOPICS) -> None:
     """Compare the broker's topics with the code.
 
+    Args:
+        bootstrap_servers: the cluster.
+        topics: what is needed; `settings.topics()` are a deployment's.
+
     Raises:
+        KafkaAway: the cluster does not answer.
         TopicsDiffer: names every missing topic, wrong partition count and wrong setting.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    await admin.start()
-    try:
+    async with _admin(bootstrap_servers) as admin:
         found = await differences(admin, topics)
-    finally:
-        await admin.close()
     if found:
         raise TopicsDiffer(
-            "topics are not as they should be (`ringback topics create` makes them):\n" + "\n".join(found)
+            "topics are not as they should be. `ringback topics create` makes the missing ones; it changes none that is "
+            "there:\n" + "\n".join(found)
         )
 
 
-async def differences(admin: AIOKafkaAdminClient, topics: Sequence[Topic], *, with_config: bool = True) -> list[str]:
+@asynccontextmanager
+async def _admin(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Yield a connected client.
+
+    Raises:
+        KafkaAway: it cannot connect, or loses its connection.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
+    try:
+        await admin.start()
+        yield admin
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise KafkaAway(
+            f"Kafka does not answer at {bootstrap_servers} ({type(error).__name__}). Is it running, and is "
+            "RINGBACK_KAFKA_BOOTSTRAP_SERVERS right?"
+        ) from error
+    finally:
+        await admin.close()
+
+
+async def differences(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[str]:
     """Return one line for everything about the broker's topics that differs from the code."""
     lines = []
-    described = {entry["topic"]: entry for entry in await admin.describe_topics([topic.name for topic in topics])}
-    present = []
+    described = await _partitions(admin, topics)
+    present = [topic for topic in topics if topic.name in described]
     for topic in topics:
-        entry = described.get(topic.name)
-        if entry is None or entry["error_code"]:
+        leaders = described.get(topic.name)
+        if leaders is None:
             lines.append(f"{topic.name}: missing")
             continue
-        present.append(topic)
-        partitions = entry["partitions"]
-        if len(partitions) != topic.partitions:
-            lines.append(f"{topic.name}: {len(partitions)} partitions, needs {topic.partitions}")
-        if any(part["leader"] < 0 for part in partitions):
+        if len(leaders) != topic.partitions:
+            lines.append(f"{topic.name}: {len(leaders)} partitions, needs {topic.partitions}")
+        if min(leaders) < 0:
             lines.append(f"{topic.name}: a partition has no leader")
-    if not with_config or not present:
+    if not present:
         return lines
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in present])
     settings: dict[str, dict[str, str]] = {}
@@ -90,3 +125,18 @@ async def differences(admin: AIOKafkaAdminClient, topics: Sequence[Topic], *, wi
             if (have := settings.get(topic.name, {}).get(name)) != value:
                 lines.append(f"{topic.name}: {name} is {have}, needs {value}")
     return lines
+
+
+async def _without_leaders(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[str]:
+    described = await _partitions(admin, topics)
+    return [topic.name for topic in topics if topic.name not in described or min(described[topic.name]) < 0]
+
+
+async def _partitions(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> dict[str, list[int]]:
+    """Return, for the topics that are there, each partition's leader; -1 where there is none."""
+    described = await admin.describe_topics([topic.name for topic in topics])
+    return {
+        entry["topic"]: [part["leader"] for part in entry["partitions"]]
+        for entry in described
+        if not entry["error_code"] and entry["partitions"]
+    }
