@@ -1,6 +1,6 @@
-"""The read-only card: what the notifier (and nobody else) may read of leads' MongoDB documents.
+"""The read-only card: what the notifier (and nobody else) may read of the leads service's MongoDB documents.
 
-leads owns these collections; the fields below are a promise, the rest of the documents is leads' own business.
+The leads service owns these collections. It promises the fields below; the rest of a document may change at any time.
 """
 
 from datetime import datetime
@@ -32,7 +32,10 @@ class LeadCard(Value):
     status: str
     texting: Texting
     lead_seq: int
-    halt_seq: int = Field(default=0, description="lead_seq of the newest reply, contact, handover, opt-out or closing")
+    halt_seq: int = Field(
+        default=0,
+        description="lead_seq of the newest reply, contact, handover, opt-out or closing: voids older touches",
+    )
     seen: Annotated[tuple[str, ...], BeforeValidator(tuple)] = ()
     voicemail: bool = False
     last_call_ended_at: datetime | None = None
@@ -49,7 +52,7 @@ class LeadCard(Value):
 
 
 class OfficerCard(Value):
-    """One officer's availability, as leads keeps it."""
+    """One officer's availability, as the leads service keeps it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 

@@ -1,4 +1,4 @@
-"""`leads`: what became of a borrower, told once per lead in the order of `lead_seq`."""
+"""`leads`: what became of a borrower; the events of one lead leave in the order of `lead_seq`."""
 
 from datetime import date
 from typing import ClassVar, Literal

@@ -5,7 +5,7 @@ from functools import partial
 from schemas.calls import CallFact
 from schemas.inbound import ReplyReceived
 from schemas.touches import TouchResult
-from services.leads.adapters.mongo import Mongo
+from services.leads.adapters.mongo import MongoLeads
 from services.leads.assignment import Assigner
 from services.leads.connections import Connections
 from services.leads.rounds import Settler, Sweeper, busy_with
@@ -20,11 +20,11 @@ from services.runtime.producer import KafkaProducer
 TOPICS = (CallFact.TOPIC, ReplyReceived.TOPIC, TouchResult.TOPIC)
 
 
-async def lead(settings: LeadsSettings) -> int:
-    """Run leads until it is told to stop; return its exit code."""
+async def run_leads(settings: LeadsSettings) -> int:
+    """Run the leads service until it is told to stop; return its exit code."""
     servers, health, clock = settings.kafka_bootstrap_servers, Health(), settings.make_clock()
     key, directory = settings.number_key.get_secret_value(), directory_or_exit(settings.directory, clock.now())
-    store = Mongo(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
+    store = MongoLeads(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
     producer = KafkaProducer(servers, f"leads-{settings.instance}")
     shell = Shell(store, producer, directory, clock, key)
     loop = ConsumerLoop(
@@ -39,4 +39,4 @@ async def lead(settings: LeadsSettings) -> int:
 
 
 if __name__ == "__main__":
-    service.main(lead(LeadsSettings.load_or_exit()))
+    service.main(run_leads(LeadsSettings.load_or_exit()))

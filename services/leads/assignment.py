@@ -1,4 +1,4 @@
-"""Where a lead belongs and who takes it: the directory says who may, `officers` who has."""
+"""Where a lead belongs and who takes it: the directory says who may, `officers` says who has."""
 
 import asyncio
 from dataclasses import replace
@@ -7,7 +7,7 @@ from datetime import datetime
 import structlog
 
 from services.leads import metrics
-from services.leads.adapters.store import Store
+from services.leads.adapters.store import LeadStore
 from services.leads.domain.model import Call, OfficerState
 from services.leads.domain.officers import Candidate, choose, take
 from services.leads.domain.recovery import Place
@@ -17,16 +17,16 @@ from services.policy.directory import Branch, Directory
 log = structlog.get_logger(__name__)
 
 TRIES = 50
-"""One branch's officers are few and its busiest hour has many calls: misses are normal, and each is one round trip."""
+"""A branch has few officers and many calls in its busiest hour: conflicts are normal, and each costs one round trip."""
 
 
 class Assigner:
     """The directory and the officers' documents, asked together."""
 
-    def __init__(self, store: Store, directory: Directory) -> None:
+    def __init__(self, store: LeadStore, directory: Directory) -> None:
         self._store, self._directory = store, directory
         self._branches = {branch.id: branch for branch in directory.branches}
-        # One at a time within this process: side by side they would only take the same officer's `rev` from each other.
+        # One at a time within this process: side by side they would choose the same officer and conflict.
         self._turns = {branch.id: asyncio.Lock() for branch in directory.branches}
         self._known: dict[str, OfficerState] = {}
         self._officers = {branch.id: directory.officers_of(branch.id) for branch in directory.branches}
@@ -34,8 +34,8 @@ class Assigner:
     def place(self, call: Call, caller: str, branch_id: str) -> Place:
         """Return what a branch's calendar says at the end of a call; an unknown branch is read as the first one.
 
-        Where the branch was closed and the lender texts nobody after hours in the caller's state, nobody is waiting for
-        an answer tonight: the task is due with the next business morning's first callbacks.
+        Where the branch was closed and the lender sends this caller no text after hours, the task is due with the next
+        business morning's first callbacks instead of at once.
         """
         branch = self._branch(call, branch_id)
         day = self._directory.local_day(branch, call.over_at)
@@ -67,17 +67,17 @@ class Assigner:
             place: the branch and its day.
             cause_id: what the officer is taken for; whoever has taken it before a crash is found again.
             now: virtual.
-            first_try: nobody can have taken it yet, so what we remember of the officers will do: should it be stale, the
-                conditional write says so.
+            first_try: nobody can have taken it yet, so what we remember of the officers is enough: if it is stale, the
+                conditional write fails.
         """
         async with self._turns[place.branch_id]:
-            return await self._take(place, cause_id, now, first_try)
+            return await self._take(place, cause_id, now, first_try=first_try)
 
-    async def _take(self, place: Place, cause_id: str, now: datetime, first_try: bool) -> str | None:
+    async def _take(self, place: Place, cause_id: str, now: datetime, *, first_try: bool) -> str | None:
         people = self._officers[place.branch_id]
         for attempt in range(TRIES):
             if attempt:
-                metrics.MISSES.labels("officers").inc()
+                metrics.CONFLICTS.labels("officers").inc()
             if attempt or not first_try or any(person.id not in self._known for person in people):
                 self._known.update(await self._store.officers([person.id for person in people]))
             candidates = [

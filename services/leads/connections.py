@@ -1,6 +1,6 @@
-"""The connections of leads as one part of the service: first up, last down."""
+"""The connections of the leads service as one part of it: started first, stopped last."""
 
-from services.leads.adapters.mongo import Mongo
+from services.leads.adapters.mongo import MongoLeads
 from services.leads.assignment import Assigner
 from services.leads.errors import KeyDiffers
 from services.policy.suppression import key_check
@@ -11,11 +11,11 @@ from services.runtime.service import Resource
 class Connections(Resource):
     """MongoDB with its indexes, its officers and the right number key; and the producer."""
 
-    def __init__(self, store: Mongo, assigning: Assigner, producer: KafkaProducer, number_key: str) -> None:
-        self._store, self._assigning, self._producer, self._number_key = store, assigning, producer, number_key
+    def __init__(self, store: MongoLeads, assigner: Assigner, producer: KafkaProducer, number_key: str) -> None:
+        self._store, self._assigner, self._producer, self._number_key = store, assigner, producer, number_key
 
     async def start(self) -> None:
-        """Connect and get everything in place.
+        """Connect, make the indexes, check the key, and store the directory's officers.
 
         Raises:
             KeyDiffers: the number key is not the deployment's; with it no opt-out would be found.
@@ -23,10 +23,10 @@ class Connections(Resource):
         await self._store.start()
         if not await self._store.check_key(key_check(self._number_key)):
             raise KeyDiffers("RINGBACK_NUMBER_KEY differs from the key that `suppressions` were written with")
-        await self._assigning.seed()
+        await self._assigner.seed()
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Let go, the producer first: nothing is emitted any more."""
+        """Close the connections, the producer first: from then on nothing is emitted."""
         await self._producer.stop()
         await self._store.stop()

@@ -1,4 +1,4 @@
-"""Every metric of leads. Labels come from closed sets only; calls of internal numbers are in none of them."""
+"""Every metric of the leads service. Labels come from closed sets only; calls of internal numbers are not counted."""
 
 from typing import get_args
 
@@ -15,22 +15,28 @@ MISSED = Counter(
 )
 DECIDED = Counter(
     "ringback_calls_decided_total",
-    "Calls decided, by why then: facts (all in) | after_end (3 s) | incomplete (180 s without start or end).",
+    "Calls decided, by what made it time: facts (all are in) | after_end (3 s) | incomplete (180 s without start or end).",
     ["by"],
 )
-LATE_ANSWERS = Counter("ringback_late_answers_total", "Proofs of an answer that came after the decision: missed.")
+LATE_ANSWERS = Counter(
+    "ringback_late_answers_total", "Calls decided as missed whose proof of an answer came afterwards."
+)
 LEADS_OPENED = Counter("ringback_leads_opened_total", "Leads made.")
 CALLED_AGAIN = Counter("ringback_leads_called_again_total", "Missed calls of borrowers who already were leads.")
 CONTACTED = Counter("ringback_leads_contacted_total", "Leads a person of ours talked to.")
-REPLIES = Counter("ringback_replies_total", "Borrowers' texts, by what they ask: stop | start | yes | help | none.",
-                  ["keyword"])  # fmt: skip
+REPLIES = Counter(
+    "ringback_replies_total", "Borrowers' texts, by what they ask: stop | start | yes | help | none.", ["keyword"]
+)
 OPT_OUTS = Counter("ringback_opt_outs_total", "Opt-outs taken, by who said so: borrower | carrier.", ["source"])
 OPT_INS = Counter("ringback_opt_ins_total", "Opt-outs taken back.")
 OUTBOX_PENDING = Gauge("ringback_outbox_pending_leads", "Leads with something left to emit, as the sweeper last saw.")
 OUTBOX_SWEPT = Counter("ringback_outbox_swept_total", "Leads whose outbox the sweeper had to emit.")
 SETTLING = Gauge("ringback_calls_settling", "Calls that wait for facts, as the settler last saw.")
-MISSES = Counter("ringback_conditional_write_misses_total", "Writes that found the document changed; decided again.",
-                 ["collection"])  # fmt: skip
+CONFLICTS = Counter(
+    "ringback_conditional_write_misses_total",
+    "Writes that found the document changed by another; decided again.",
+    ["collection"],
+)
 
 for _outcome in get_args(CallOutcome):
     CALLS.labels(_outcome)
@@ -43,4 +49,4 @@ for _keyword in ("stop", "start", "yes", "help", "none"):
 for _who in ("borrower", "carrier"):
     OPT_OUTS.labels(_who)
 for _collection in ("calls", "leads", "officers"):
-    MISSES.labels(_collection)
+    CONFLICTS.labels(_collection)

@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class Recent(Generic[V]):
-    """A bounded memory, the oldest out first."""
+    """A bounded memory; the value that was used longest ago leaves first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -31,5 +31,5 @@ class Recent(Generic[V]):
             self._kept.popitem(last=False)
 
     def forget(self, key: str) -> None:
-        """Drop a value that is stale, or may be."""
+        """Drop a value that is or may be stale."""
         self._kept.pop(key, None)

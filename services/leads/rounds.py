@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from services.leads import metrics
-from services.leads.adapters.store import Store
+from services.leads.adapters.store import LeadStore
 from services.leads.shell import DECISION_LEASE_S, Shell
 from services.runtime.clock import Clock
 from services.runtime.health import Health
@@ -37,7 +37,7 @@ class Settler(Rounds):
     period_s = 0.25
 
     def __init__(
-        self, store: Store, shell: Shell, clock: Clock, health: Health, caught_up: Callable[[], Awaitable[bool]]
+        self, store: LeadStore, shell: Shell, clock: Clock, health: Health, caught_up: Callable[[], Awaitable[bool]]
     ) -> None:
         super().__init__(health)
         self._store, self._shell, self._clock, self._caught_up = store, shell, clock, caught_up
@@ -65,7 +65,7 @@ class Sweeper(Rounds):
     name = "sweeper"
     period_s = 1.0
 
-    def __init__(self, store: Store, shell: Shell, clock: Clock, health: Health) -> None:
+    def __init__(self, store: LeadStore, shell: Shell, clock: Clock, health: Health) -> None:
         super().__init__(health)
         self._store, self._shell, self._clock = store, shell, clock
 
@@ -83,7 +83,7 @@ class Sweeper(Rounds):
             metrics.OUTBOX_SWEPT.inc()
 
 
-async def busy_with(store: Store) -> str | None:
+async def busy_with(store: LeadStore) -> str | None:
     """Say what the leads service still has to do, for `/idle`; None when nothing."""
     if pending := await store.outboxes_pending():
         return f"{pending} leads with an outbox"

@@ -1,4 +1,4 @@
-"""Settings of leads; all from the environment."""
+"""Settings of the leads service; all from the environment."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from services.runtime.settings import LenderSettings, MongoSettings, NumberKeySe
 
 
 class LeadsSettings(MongoSettings, LenderSettings, NumberKeySettings):
-    """What leads is told."""
+    """What the leads service is told."""
 
     service: str = "leads"
     ops_port: int = Field(default=9102, ge=0, le=65535, description="0: any free port, printed at start")

@@ -20,7 +20,7 @@ from schemas.envelope import Event
 from schemas.inbound import ReplyReceived
 from schemas.touches import TouchDelivered, TouchResult
 from services.leads import metrics
-from services.leads.adapters.store import Store
+from services.leads.adapters.store import LeadStore
 from services.leads.assignment import Assigner
 from services.leads.domain import calls, messages, recovery
 from services.leads.domain.intents import intents_of
@@ -51,7 +51,9 @@ EARLIER_TEXTS_LIMIT = SEEN_LIMIT - 10
 class Shell:
     """Handles one event at a time per partition, several partitions side by side."""
 
-    def __init__(self, store: Store, producer: Producer, directory: Directory, clock: Clock, number_key: str) -> None:
+    def __init__(
+        self, store: LeadStore, producer: Producer, directory: Directory, clock: Clock, number_key: str
+    ) -> None:
         self._store, self._producer, self._clock, self._number_key = store, producer, clock, number_key
         self._assigner = Assigner(store, directory)
         self._calls: Recent[Call] = Recent(RECENT_CALLS)
@@ -218,7 +220,7 @@ class Shell:
                 await self.emit(lead)  # Kafka is away: this raises, and the event waits with it
             found = change(lead)
             if found.ignored:
-                await self.emit(lead)  # a replay finishes what the first try had begun
+                await self.emit(lead)  # a replay finishes what the first try began
                 return found
             if found.closed is not None:
                 await self._store.log_task(found.lead, found.closed)
@@ -310,10 +312,10 @@ class Shell:
         return suppression_id(self._number_key, lender_id, caller)
 
     async def _tries(self, collection: str) -> AsyncIterator[int]:
-        """Yield as often as it makes sense to decide again, pausing so that two deciders do not keep meeting."""
+        """Yield once for each try to decide and write; the pauses keep two deciders from conflicting for ever."""
         for attempt in range(TRIES):
             if attempt:
-                metrics.MISSES.labels(collection).inc()
+                metrics.CONFLICTS.labels(collection).inc()
                 await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.05, 0.001 * 2**attempt))
             yield attempt
 

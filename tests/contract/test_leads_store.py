@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from schemas.envelope import Wire
-from services.leads.adapters.memory import Memory
-from services.leads.adapters.mongo import Mongo
-from services.leads.adapters.store import Store
+from services.leads.adapters.memory import MemoryLeads
+from services.leads.adapters.mongo import MongoLeads
+from services.leads.adapters.store import LeadStore
 from services.leads.domain.messages import Message, Reply, TouchRecord
 from services.leads.domain.model import (
     Call,
@@ -35,12 +35,12 @@ Documents = Callable[[str, str], Awaitable[dict[str, Any]]]
 
 
 @pytest.fixture(params=["memory", "mongo"])
-async def store(request: pytest.FixtureRequest, mongo: providers.Mongo, database: Any) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest, mongo: providers.Mongo, database: Any) -> AsyncIterator[LeadStore]:
     """Each of the stores, empty."""
     if request.param == "memory":
-        yield Memory()
+        yield MemoryLeads()
         return
-    real = Mongo(mongo.url, database.name)
+    real = MongoLeads(mongo.url, database.name)
     await real.start()
     await real.start()  # the second start finds its indexes
     yield real
@@ -48,11 +48,11 @@ async def store(request: pytest.FixtureRequest, mongo: providers.Mongo, database
 
 
 @pytest.fixture
-def documents(store: Store, database: Any) -> Documents:
+def documents(store: LeadStore, database: Any) -> Documents:
     """Reads a document as it is stored; empty where there is none."""
 
     async def read(collection: str, id_: str) -> dict[str, Any]:
-        if isinstance(store, Memory):
+        if isinstance(store, MemoryLeads):
             kept: dict[str, dict[str, Any]] = getattr(store, collection)
             return kept.get(id_, {})
         return await database[collection].find_one({"_id": id_}) or {}
@@ -155,14 +155,14 @@ def _sent(touch_id: str, at: datetime) -> TouchRecord:
     )
 
 
-async def test_call_comes_back_as_it_was_stored_and_is_stored_once(store: Store) -> None:
+async def test_call_comes_back_as_it_was_stored_and_is_stored_once(store: LeadStore) -> None:
     assert await store.find_call(FULL_CALL.key) is None
     assert await store.insert_call(FULL_CALL)
     assert not await store.insert_call(replace(FULL_CALL, caller=None))
     assert await store.find_call(FULL_CALL.key) == FULL_CALL
 
 
-async def test_call_that_another_changed_is_not_saved(store: Store) -> None:
+async def test_call_that_another_changed_is_not_saved(store: LeadStore) -> None:
     await store.insert_call(FULL_CALL)
     saved = await store.save_call(FULL_CALL, replace(FULL_CALL, facts=("a", "b", "c"), settle_at=None))
     assert saved is not None
@@ -172,7 +172,7 @@ async def test_call_that_another_changed_is_not_saved(store: Store) -> None:
     assert await store.save_call(_call("larkspur:twilio:CA9"), FULL_CALL) is None
 
 
-async def test_due_call_is_claimed_by_one_and_again_when_its_lease_is_over(store: Store) -> None:
+async def test_due_call_is_claimed_by_one_and_again_when_its_lease_is_over(store: LeadStore) -> None:
     lease_over = LATER + timedelta(days=1)
     await store.insert_call(_call(settle_at=LATER, ended_at=NOW))
     await store.insert_call(_call("larkspur:twilio:CA2", settle_at=NOW, ended_at=NOW))
@@ -191,14 +191,14 @@ async def test_due_call_is_claimed_by_one_and_again_when_its_lease_is_over(store
     assert again is not None
 
 
-async def test_claim_makes_a_fact_decided_before_it_be_read_again(store: Store) -> None:
+async def test_claim_makes_a_fact_decided_before_it_be_read_again(store: LeadStore) -> None:
     call = _call(settle_at=NOW)
     await store.insert_call(call)
     await store.claim_call(call.key, NOW, LATER)
     assert await store.save_call(call, replace(call, facts=("a",))) is None
 
 
-async def test_finished_call_settles_no_more_and_says_what_was_done(store: Store) -> None:
+async def test_finished_call_settles_no_more_and_says_what_was_done(store: LeadStore) -> None:
     await store.insert_call(FULL_CALL)
     await store.finish_call(FULL_CALL.key, applied=False)
     waiting = await store.find_call(FULL_CALL.key)
@@ -211,7 +211,7 @@ async def test_finished_call_settles_no_more_and_says_what_was_done(store: Store
     assert await store.calls_settling() == 0
 
 
-async def test_lead_comes_back_as_it_was_stored_and_a_caller_has_one(store: Store) -> None:
+async def test_lead_comes_back_as_it_was_stored_and_a_caller_has_one(store: LeadStore) -> None:
     """Fact B4: an existing record of the phone number is found before one is made."""
     assert await store.find_lead("larkspur", CALLER) is None
     assert await store.insert_lead(FULL_LEAD, NOW)
@@ -220,7 +220,7 @@ async def test_lead_comes_back_as_it_was_stored_and_a_caller_has_one(store: Stor
     assert await store.find_lead("larkspur", CALLER) == FULL_LEAD
 
 
-async def test_outbox_keeps_order_and_age_until_every_entry_is_pulled(store: Store) -> None:
+async def test_outbox_keeps_order_and_age_until_every_entry_is_pulled(store: LeadStore) -> None:
     lead = replace(FULL_LEAD, lead_seq=1, outbox=(_entry(1),))
     assert await store.insert_lead(lead, NOW)
     saved = await store.save_lead(lead, replace(lead, lead_seq=2, outbox=(_entry(1), _entry(2)), task=None), LATER)
@@ -238,7 +238,7 @@ async def test_outbox_keeps_order_and_age_until_every_entry_is_pulled(store: Sto
     assert await store.outboxes_pending() == 0
 
 
-async def test_entry_that_was_pulled_does_not_come_back_with_an_older_copy_of_the_lead(store: Store) -> None:
+async def test_entry_that_was_pulled_does_not_come_back_with_an_older_copy_of_the_lead(store: LeadStore) -> None:
     lead = replace(FULL_LEAD, lead_seq=1, outbox=(_entry(1),))
     await store.insert_lead(lead, NOW)
     await store.pull_outbox("L1", 1)
@@ -247,14 +247,14 @@ async def test_entry_that_was_pulled_does_not_come_back_with_an_older_copy_of_th
     assert (saved.outbox, saved.outbox_since) == ((_entry(2),), LATER)
 
 
-async def test_lead_that_another_changed_is_not_saved(store: Store) -> None:
+async def test_lead_that_another_changed_is_not_saved(store: LeadStore) -> None:
     await store.insert_lead(FULL_LEAD, NOW)
     assert await store.save_lead(FULL_LEAD, replace(FULL_LEAD, owner_id="june"), NOW)
     assert await store.save_lead(FULL_LEAD, replace(FULL_LEAD, lead_seq=3, outbox=(_entry(3),)), NOW) is None
     assert await store.outboxes_pending() == 0
 
 
-async def test_officer_is_taken_by_one_of_two(store: Store) -> None:
+async def test_officer_is_taken_by_one_of_two(store: LeadStore) -> None:
     await store.add_officers([OfficerState("dana", status="busy"), OfficerState("june")])
     await store.add_officers([OfficerState("dana", status="off")])
     found = await store.officers(["dana", "june", "nobody"])
@@ -266,14 +266,14 @@ async def test_officer_is_taken_by_one_of_two(store: Store) -> None:
     assert await store.officers(["dana"]) == {"dana": replace(taken, rev=1)}
 
 
-async def test_reply_is_stored_once_as_it_was_read(store: Store) -> None:
+async def test_reply_is_stored_once_as_it_was_read(store: LeadStore) -> None:
     reply = _reply("m1", NOW, keyword=Keyword.STOP, intents=("callback",), ringback_received=LATER, traceparent="00-1")
     assert await store.put_message(reply)
     assert not await store.put_message(replace(reply, body="another"))
     assert await store.replies_of("larkspur", CALLER, 10) == [reply]
 
 
-async def test_replies_are_the_callers_own_newest_texts_oldest_first(store: Store) -> None:
+async def test_replies_are_the_callers_own_newest_texts_oldest_first(store: LeadStore) -> None:
     replies = [_reply(f"m{n}", NOW + timedelta(seconds=n)) for n in (2, 0, 1)]
     messages: list[Message] = [*replies, _sent("T1", LATER), _reply("other", LATER, caller="+17185550199")]
     for message in messages:
@@ -281,7 +281,7 @@ async def test_replies_are_the_callers_own_newest_texts_oldest_first(store: Stor
     assert [one.event_id for one in await store.replies_of("larkspur", CALLER, 2)] == ["m1", "m2"]
 
 
-async def test_sent_text_that_reached_the_handset_says_so(store: Store, documents: Documents) -> None:
+async def test_sent_text_that_reached_the_handset_says_so(store: LeadStore, documents: Documents) -> None:
     await store.put_message(_sent("T1", NOW))
     await store.put_message(_sent("T2", NOW))
     await store.mark_delivered("T1", LATER)
@@ -290,12 +290,12 @@ async def test_sent_text_that_reached_the_handset_says_so(store: Store, document
     assert "delivered_at" not in second
 
 
-async def test_delivery_of_a_text_that_is_not_stored_makes_no_message(store: Store, documents: Documents) -> None:
+async def test_delivery_of_a_text_that_is_not_stored_makes_no_message(store: LeadStore, documents: Documents) -> None:
     await store.mark_delivered("T1", LATER)
     assert await documents("messages", "T1:sent") == {}
 
 
-async def test_closed_task_is_logged_once_with_whose_it_was(store: Store, documents: Documents) -> None:
+async def test_closed_task_is_logged_once_with_whose_it_was(store: LeadStore, documents: Documents) -> None:
     await store.log_task(FULL_LEAD, replace(TASK, state="done", closed_at=NOW, outcome="contacted"))
     await store.log_task(
         replace(FULL_LEAD, owner_id="june"), replace(TASK, state="done", closed_at=LATER, outcome="closed")
@@ -305,7 +305,7 @@ async def test_closed_task_is_logged_once_with_whose_it_was(store: Store, docume
     assert (logged["lead_id"], logged["lender_id"], logged["owner_id"]) == ("L1", "larkspur", "dana")
 
 
-async def test_number_is_suppressed_until_it_is_taken_back_and_again(store: Store) -> None:
+async def test_number_is_suppressed_until_it_is_taken_back_and_again(store: LeadStore) -> None:
     assert not await store.is_suppressed("h")
     await store.unsuppress("h", "larkspur", NOW, "e0")
     assert not await store.is_suppressed("h")
@@ -318,27 +318,27 @@ async def test_number_is_suppressed_until_it_is_taken_back_and_again(store: Stor
     assert await store.is_suppressed("h")
 
 
-async def test_key_check_is_made_by_the_first_and_compared_by_all(store: Store) -> None:
+async def test_key_check_is_made_by_the_first_and_compared_by_all(store: LeadStore) -> None:
     assert await store.check_key("k1")
     assert await store.check_key("k1")
     assert not await store.check_key("k2")
 
 
 async def test_store_that_is_away_is_a_transient_error_of_ours() -> None:
-    nobody = Mongo("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=50", "x")
+    nobody = MongoLeads("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=50", "x")
     with pytest.raises(StoreAway, match="ServerSelectionTimeoutError"):
         await nobody.find_lead("larkspur", CALLER)
     await nobody.stop()
 
 
-async def test_document_that_can_never_be_stored_is_a_permanent_error_of_ours(store: Store) -> None:
+async def test_document_that_can_never_be_stored_is_a_permanent_error_of_ours(store: LeadStore) -> None:
     with pytest.raises(StoreRefused):
         await store.put_message(_reply("m1", NOW, body="x" * 16 * 1024 * 1024))
 
 
 async def test_settling_and_sweeping_are_found_by_index(mongo: providers.Mongo, database: Any) -> None:
     """Neither costs more with the calls and leads stored."""
-    real = Mongo(mongo.url, database.name)
+    real = MongoLeads(mongo.url, database.name)
     await real.start()
     for collection, name in (("calls", "settle_at"), ("leads", "outbox_since")):
         plan = await database[collection].find({name: {"$lte": NOW}}).sort(name, 1).explain()

@@ -1,4 +1,4 @@
-"""The store in memory, for unit tests: documents go through BSON, so that times and types come back as MongoDB's do."""
+"""The store in memory, for unit tests: documents pass through BSON, so that times and types come back as from MongoDB."""
 
 import asyncio
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ def _kept(document: dict[str, Any]) -> dict[str, Any]:
     return bson.decode(raw, _AWARE)
 
 
-class Memory:
-    """Keeps the promises of `Store` in one process.
+class MemoryLeads:
+    """Keeps the promises of `LeadStore` in one process.
 
     Attributes:
         asked: every method called, in order.
@@ -46,7 +46,7 @@ class Memory:
         self.asked: list[str] = []
 
     async def _ask(self, what: str) -> None:
-        await asyncio.sleep(0)  # as with the real one, others run while we wait
+        await asyncio.sleep(0)  # others run while we wait, as with the real one
         self.asked.append(what)
         if self.away_after is not None:
             self.away_after -= 1

@@ -1,4 +1,4 @@
-"""Every use of MongoDB by leads: majority and journaled writes, majority reads, every write conditional (`store`)."""
+"""The leads service's store on MongoDB: majority and journaled writes, majority reads, every write conditional."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ Collection = Any
 """Motor has no types; its collections stay inside this file."""
 
 
-class Mongo:
+class MongoLeads:
     """The real store.
 
     Args:
@@ -32,10 +32,18 @@ class Mongo:
 
     def __init__(self, url: str, database: str) -> None:
         self._client: Any = AsyncIOMotorClient(
-            url, tz_aware=True, tzinfo=UTC, appname="ringback-leads", w="majority", journal=True,
-            readConcernLevel="majority", serverSelectionTimeoutMS=TIMEOUT_MS, connectTimeoutMS=TIMEOUT_MS,
-            socketTimeoutMS=2 * TIMEOUT_MS, maxPoolSize=50,
-        )  # fmt: skip
+            url,
+            tz_aware=True,
+            tzinfo=UTC,
+            appname="ringback-leads",
+            w="majority",
+            journal=True,
+            readConcernLevel="majority",
+            serverSelectionTimeoutMS=TIMEOUT_MS,
+            connectTimeoutMS=TIMEOUT_MS,
+            socketTimeoutMS=2 * TIMEOUT_MS,
+            maxPoolSize=50,
+        )
         db = self._client[database]
         self._calls: Collection = db["calls"]
         self._leads: Collection = db[COLLECTION]
@@ -129,16 +137,17 @@ class Mongo:
 
     async def save_lead(self, before: Lead, after: Lead, now: datetime) -> Lead | None:
         """Store a changed lead."""
-        change = difference(to_document(before), to_document(after),
-                            leave=frozenset({"_id", "rev", "outbox", "outbox_since"}))  # fmt: skip
+        leave = frozenset({"_id", "rev", "outbox", "outbox_since"})
+        change = difference(to_document(before), to_document(after), leave=leave)
         if new := [entry_document(entry) for entry in after.outbox if entry.seq > before.lead_seq]:
             change["$push"] = {"outbox": {"$each": new}}
-            change["$min"] = {"outbox_since": now}  # the oldest entry's stays; where there is none it is set
+            change["$min"] = {"outbox_since": now}  # keeps the date of the oldest entry; sets it where there is none
         with mongo_errors():
             found = await self._leads.find_one_and_update(
-                {"_id": before.lead_id, "rev": before.rev}, {**change, "$inc": {"rev": 1}},
+                {"_id": before.lead_id, "rev": before.rev},
+                {**change, "$inc": {"rev": 1}},
                 return_document=ReturnDocument.AFTER,
-            )  # fmt: skip
+            )
         return from_document(Lead, found) if found else None
 
     async def pull_outbox(self, lead_id: str, upto_seq: int) -> None:
@@ -223,12 +232,14 @@ class Mongo:
         return found is not None and bool(found["active"])
 
     async def check_key(self, key_check: str) -> bool:
-        """Check the key; leads and the notifier may both be the first to store it."""
+        """Check the key; the leads service or the notifier may be the first to store it."""
         with mongo_errors():
             found = await self._suppressions.find_one_and_update(
-                {"_id": KEY_CHECK_ID}, {"$setOnInsert": {"check": key_check}}, upsert=True,
+                {"_id": KEY_CHECK_ID},
+                {"$setOnInsert": {"check": key_check}},
+                upsert=True,
                 return_document=ReturnDocument.AFTER,
-            )  # fmt: skip
+            )
         return bool(found["check"] == key_check)
 
     async def _insert(self, collection: Collection, document: Document) -> bool:

@@ -1,7 +1,7 @@
-"""What leads asks of its store: `mongo.Mongo` keeps it for real, `memory.Memory` for tests, both under one contract.
+"""What the leads service asks of its store: `mongo.MongoLeads` is the real one, `memory.MemoryLeads` the tests' one.
 
-Every change is conditional: it names the `rev` it was decided on and says False (or None) when that is no longer the
-stored one. Then nothing has happened, and whoever asked reads again and decides again.
+One contract suite runs against both. Every change is conditional: it names the `rev` it was decided on and returns False
+(or None) when that is no longer the stored one. Then nothing has happened, and the caller reads and decides again.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from services.leads.domain.messages import Message, Reply
 from services.leads.domain.model import Call, Lead, OfficerState, Task
 
 
-class Store(Protocol):
-    """Documents that survive; an acknowledged write is on a majority, journaled, and reads see only such writes.
+class LeadStore(Protocol):
+    """Documents that survive: an acknowledged write is journaled on a majority, and reads see only such writes.
 
     Every method raises StoreAway or StoreRefused of `services.runtime.mongo_errors`, and nothing of the driver's own.
     """
@@ -37,7 +37,7 @@ class Store(Protocol):
         """Note that all a decision causes is done (`applied`), or has to wait for another fact; it settles no more."""
 
     async def calls_settling(self) -> int:
-        """Return how many calls are over and wait to be decided; one still going on is nobody's unfinished work."""
+        """Return how many calls are over and wait to be decided; a call that goes on is no unfinished work."""
 
     async def find_lead(self, lender_id: str, caller: str) -> Lead | None:
         """Return a caller's lead."""
@@ -71,16 +71,16 @@ class Store(Protocol):
         """Store a changed officer, `rev` raised; False when `before` is not what is stored."""
 
     async def add_officers(self, officers: Sequence[OfficerState]) -> None:
-        """Store those that are not there; whoever is keeps status and everything else."""
+        """Store those that are not there; a stored officer keeps status and everything else."""
 
     async def put_message(self, message: Message) -> bool:
-        """Store a message; False when one of that id is there, which stays as it is."""
+        """Store a message; False when there is one of that id, which stays as it is."""
 
     async def replies_of(self, lender_id: str, caller: str, limit: int) -> list[Reply]:
         """Return a caller's own newest texts, the oldest first."""
 
     async def mark_delivered(self, touch_id: str, at: datetime) -> None:
-        """Note on a sent text that it is on the handset."""
+        """Note on a sent text that it has reached the handset; nothing where no such text is stored."""
 
     async def log_task(self, lead: Lead, task: Task) -> None:
         """Store a closed task; a repeat changes nothing."""

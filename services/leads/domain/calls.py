@@ -1,7 +1,8 @@
 """What a call was: facts in any order, one question (did a person of ours talk?), one answer.
 
-Facts A1-A5, A8, A10, Q1. Nothing here trusts a status that a machine can produce: a leg that "completed" may have
-been a carrier's voicemail box, so only `call.leg_answered` (a key was pressed) or a report's talk time proves a person.
+Facts A1-A5, A8, A10, Q1. Nothing here trusts a status that a machine can produce: a leg that "completed" may have been
+answered by a carrier's voicemail box, so only `call.leg_answered` (a key was pressed) or a report's talk time proves that
+a person talked.
 """
 
 from dataclasses import replace
@@ -32,9 +33,9 @@ from services.leads.domain.model import (
 )
 
 SETTLE_AFTER_END_S = 3.0
-"""Leg callbacks come within a second of the end when they come at all; the borrower is waiting."""
+"""Leg callbacks that come at all come within a second of the end, and the borrower is waiting."""
 SETTLE_INCOMPLETE_S = 180.0
-"""Our recordings stop at 120 s, and only then does the call end; a minute more for a provider that is slow."""
+"""Our recordings stop at 120 s, and only then does the call end; a slow provider gets a minute more."""
 
 
 def new_call(event: Event[CallFact]) -> Call:
@@ -105,7 +106,7 @@ def _leg(call: Call, leg_id: str) -> Leg:
 
 def _with_leg(call: Call, leg: Leg) -> Call:
     others = tuple(one for one in call.legs if one.leg_id != leg.leg_id)
-    # The newest win: a proof of an answer must never be what a full list keeps out.
+    # The newest legs stay: a full list must not keep out the proof of an answer.
     return replace(call, legs=(*others, leg)[-LEGS_LIMIT:])
 
 
@@ -158,15 +159,15 @@ def decided(call: Call, by: DecidedBy, now: datetime) -> Call:
 
 
 def read(call: Call, event: Event[CallFact], *, now: datetime, real_now: datetime, lease_s: float) -> Call | None:
-    """Return the call after one fact: decided if that was the last one needed, else with its `settle_at` moved on.
+    """Return the call after one fact: decided if no other fact is needed, else with a later `settle_at`.
 
     Args:
         call: as stored.
         event: the fact.
         now: virtual.
-        real_now: the machine's; `settle_at` is counted from it.
-        lease_s: a decided call keeps a `settle_at` that far ahead until what it causes is done, so that the settler
-            does it should we die first.
+        real_now: of the machine; `settle_at` is counted from it.
+        lease_s: until what a decided call causes is done, its `settle_at` lies that far ahead: if this instance dies
+            first, the settler of another does it.
 
     Returns:
         None when the call holds the fact already.

@@ -1,4 +1,4 @@
-"""What leads keeps, as frozen values; field names are the documents' own (`services.leads.adapters.documents`)."""
+"""What the leads service keeps, as frozen values; field names are the documents' (`services.leads.adapters.documents`)."""
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
@@ -10,6 +10,7 @@ from schemas.card import OfficerStatus
 from schemas.envelope import Wire
 from schemas.leads import CallOutcome, LeadStatus
 
+# How long the arrays in documents may get (design 5): a document is read and written whole.
 SEEN_LIMIT = 100
 OUTBOX_LIMIT = 64
 LEGS_LIMIT = 32
@@ -26,7 +27,7 @@ TouchState = Literal["sent", "delivered", "failed", "suppressed"]
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What led to a change: its id makes the change happen once, the rest travels on with the events."""
+    """What led to a change. Its id makes the change happen once; the rest goes into the events that follow."""
 
     id: str
     received_at: datetime | None = None
@@ -154,10 +155,7 @@ class OutboxEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lead:
-    """One borrower.
-
-    The notifier reads the fields from `lead_id` to `test`, except `first_contact_at`, as a card (schemas/card.py).
-    """
+    """One borrower. The notifier reads the fields that schemas/card.py names."""
 
     lead_id: str
     lender_id: str
@@ -197,7 +195,7 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class OfficerState:
-    """An officer's availability, and the leads of the day; who they are stands in the directory."""
+    """An officer's availability and leads of the day; name, weight and capacity stand in the directory."""
 
     officer_id: str
     _: KW_ONLY
@@ -211,7 +209,7 @@ class OfficerState:
 
 @dataclass(frozen=True, slots=True)
 class LeadChange:
-    """What one event makes of a lead; `ignored` says from a closed set why it makes nothing of it."""
+    """What one event makes of a lead; `ignored` says, from a closed set, why it changes nothing."""
 
     lead: Lead
     closed: Task | None = None

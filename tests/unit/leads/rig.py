@@ -10,7 +10,7 @@ from typing import Any
 from schemas.base import EventData
 from schemas.envelope import Event, Wire, decode
 from schemas.leads import LeadEvent
-from services.leads.adapters.memory import Memory
+from services.leads.adapters.memory import MemoryLeads
 from services.leads.assignment import Assigner
 from services.leads.rounds import Settler, Sweeper
 from services.leads.shell import Shell
@@ -60,7 +60,7 @@ class StillClock:
 class Rig:
     """A leads service over fakes, and what came out of it."""
 
-    store: Memory = field(default_factory=Memory)
+    store: MemoryLeads = field(default_factory=MemoryLeads)
     producer: FakeProducer = field(default_factory=FakeProducer)
     clock: StillClock = field(default_factory=StillClock)
     lender: Directory = field(default_factory=directory)

@@ -2,10 +2,12 @@
 
 import asyncio
 import itertools
+from dataclasses import fields
 from datetime import date, datetime, time
 
 import pytest
 
+from schemas.card import LeadCard
 from schemas.envelope import Wire
 from schemas.leads import LeadCalledAgain, LeadOpened, LeadOptedOut, LeadReplied
 from schemas.touches import TouchDelivered, TouchFailed, TouchSent, TouchSuppressed, TouchTaskRequested
@@ -286,6 +288,13 @@ async def test_text_that_came_while_the_lead_was_made_is_applied_to_it(
     await rig.give(facts[-1])
     assert rig.types == ["lead.opened", "lead.assigned", "lead.opted_out"]
     assert rig.lead()["texting"] == "stopped"
+
+
+async def test_stored_lead_is_a_card_that_the_notifier_can_read(rig: Rig) -> None:
+    await rig.give(*InboundCall().missed(), text("Hello?"))
+    card = LeadCard.model_validate(rig.lead())
+    assert card.model_dump(exclude_none=True).keys() >= {"lead_id", "owner_id", "halt_seq", "seen", "first_reply_at"}
+    assert set(LeadCard.model_fields) <= {field.name for field in fields(Lead)}
 
 
 async def test_event_of_another_topic_is_ignored(rig: Rig) -> None:
