@@ -1,4 +1,4 @@
-"""The bases of every event, and the small values that events share."""
+"""The base classes of all events, and the small values that events share."""
 
 from datetime import date, datetime, time
 from typing import Annotated, ClassVar, Final, Literal
@@ -32,21 +32,21 @@ class Value(BaseModel):
 
 
 class EventData(Value):
-    """The body of one event; `TYPE` is its CloudEvents type, `TOPIC` where it travels."""
+    """The body of one event; `TYPE` is its CloudEvents type, `TOPIC` the topic it is sent to."""
 
     TYPE: ClassVar[str]
     TOPIC: ClassVar[str]
 
 
 class LocalTime(Value):
-    """A local wall-clock time, kept as such so that it is resolved again, by today's zone data, when it is used."""
+    """A local date and time of day; resolved to an instant when it is used, by the zone data of that moment."""
 
     on: date
     at: time
     zone: Zone
 
     def utc(self) -> datetime:
-        """Return the instant; in a spring gap the later reading, in an autumn overlap the first."""
+        """Return the instant: for a time skipped in spring the later reading, for one repeated in autumn the first."""
         return datetime.combine(self.on, self.at, ZoneInfo(self.zone)).astimezone(ZoneInfo("UTC"))
 
 

@@ -1,4 +1,4 @@
-"""`call-events`: one fact a webhook. Facts of one call may arrive in any order and more than once."""
+"""`call-events`: one fact for each webhook. Facts of one call may arrive in any order and more than once."""
 
 from typing import ClassVar, Literal
 
@@ -17,14 +17,16 @@ class CallFact(EventData):
 
     provider: Id = Field(examples=["twilio"])
     call_id: Id = Field(description="the provider's own id of the whole call", examples=["CA" + "0" * 32])
-    caller: E164 | None = Field(default=None, description="null: withheld, or not named by this fact")
-    caller_withheld: bool = Field(default=False, description="the provider said so; null alone says nothing")
+    caller: E164 | None = Field(default=None, description="null: the caller withheld it, or this fact does not name it")
+    caller_withheld: bool = Field(
+        default=False, description="true: the provider says that the caller withheld the number"
+    )
     dialled: E164 | None = Field(default=None, description="the branch's number; null where this fact does not name it")
-    test: bool = Field(default=False, description="an internal number's call: kept out of every figure")
+    test: bool = Field(default=False, description="a call from an internal number: no figure counts it")
 
 
 class CallStarted(CallFact):
-    """A borrower rang; our TwiML dials `legs_dialled` officers."""
+    """A borrower calls; our TwiML dials `legs_dialled` officers."""
 
     TYPE: ClassVar[str] = "call.started"
     legs_dialled: int = Field(ge=0, le=32)
@@ -41,7 +43,7 @@ class CallLegAnswered(CallFact):
 
 
 class CallLegEnded(CallFact):
-    """One officer's leg is over. `completed` proves nothing: a voicemail box picks up too."""
+    """One officer's leg is over. `completed` does not prove that a person answered: a voicemail box picks up too."""
 
     TYPE: ClassVar[str] = "call.leg_ended"
     leg_id: Id
@@ -60,7 +62,7 @@ class CallEnded(CallFact):
 
 
 class VoicemailRecorded(CallFact):
-    """A voicemail exists; only a flag and a link, it changes no decision."""
+    """The caller left a voicemail. It does not change what the call was."""
 
     TYPE: ClassVar[str] = "voicemail.recorded"
     recording_id: Id
@@ -77,7 +79,7 @@ class VoicemailTranscribed(CallFact):
 
 
 class CallCompleted(CallFact):
-    """A whole call in one report, from systems that report so. `talk_time_s` counts a human on our side only."""
+    """A whole call in one report, from systems that report only finished calls. `talk_time_s` counts only a person of ours."""
 
     TYPE: ClassVar[str] = "call.completed"
     started_at: Instant

@@ -23,7 +23,7 @@ EVENTS: Mapping[str, type[EventData]] = {model.TYPE: model for model in _MODELS}
 
 
 class UndecodableEvent(Exception):
-    """The bytes are no event of ours; the message says which header or field and why. Permanent."""
+    """The bytes are not an event of ours; the message names the header or field and the reason. Permanent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,13 @@ class Event(Generic[T]):
 
     @property
     def topic(self) -> str:
-        """Where it travels."""
+        """The topic it is sent to."""
         return self.data.TOPIC
 
     def caused(
         self, id_: str, data: EventData, source: str, time: datetime, key: bytes | None = None
     ) -> "Event[EventData]":
-        """Return a new event that this one led to: it keeps lender, branch, trace and the deciding webhook's time."""
+        """Return a new event that this one caused: it keeps lender, branch, trace and the time of the deciding webhook."""
         return Event(
             id_, data, source, time, key or self.key, self.lender_id, self.branch_id, self.received_at, self.traceparent
         )
@@ -70,7 +70,7 @@ class Wire:
 
 
 def encode(event: Event[EventData]) -> Wire:
-    """Return what to produce."""
+    """Return the Kafka record of an event."""
     headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", event.id.encode()),
@@ -93,7 +93,7 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, 
     """Return the event in a Kafka record.
 
     Raises:
-        UndecodableEvent: not an event of ours, or its data breaks the schema.
+        UndecodableEvent: it is not an event of ours, or its data does not fit the schema.
     """
     head = {name: raw for name, raw in headers or () if isinstance(raw, bytes)}
     try:

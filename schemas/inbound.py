@@ -1,4 +1,4 @@
-"""`replies` and `receipts`: what borrowers and carriers tell us about texts."""
+"""`replies` and `receipts`: texts from borrowers, and carriers' reports on texts to them."""
 
 from typing import ClassVar, Literal
 
@@ -8,7 +8,7 @@ from schemas.base import E164, EventData, Id, Instant
 
 
 class ReplyReceived(EventData):
-    """A borrower's text."""
+    """A text from a borrower."""
 
     TYPE: ClassVar[str] = "reply.received"
     TOPIC: ClassVar[str] = "replies"
@@ -18,7 +18,7 @@ class ReplyReceived(EventData):
     to: E164 = Field(description="the number of ours that was texted")
     body: str = Field(max_length=10_000)
     opt_out_type: Literal["STOP", "START", "HELP"] | None = Field(
-        default=None, description="set when the carrier has already answered the keyword: then we send nothing"
+        default=None, description="set when the carrier has answered the keyword already; we then send no answer"
     )
     media_count: int = Field(default=0, ge=0)
     received_at: Instant
@@ -30,13 +30,14 @@ ReceiptStatus = Literal[
 
 
 class ReceiptReceived(EventData):
-    """A carrier's word on one of our texts; unordered and best effort, so readers fold it by rank."""
+    """A carrier's report on one of our texts. Reports may come in any order or not at all; readers keep the latest status."""
 
     TYPE: ClassVar[str] = "receipt.received"
     TOPIC: ClassVar[str] = "receipts"
 
     touch_id: Id | None = Field(
-        default=None, description="from our callback URL: proves acceptance even if the answer was lost"
+        default=None,
+        description="from our callback URL; proves that the provider took the text, even if its answer was lost",
     )
     sid: Id
     status: ReceiptStatus

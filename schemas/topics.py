@@ -1,11 +1,11 @@
-"""The topics as code: names, partitions, retention, clean-up. `ringback topics create | check` applies and checks it."""
+"""The topics as code: names, partitions, retention, clean-up. `ringback topics create` makes them, `check` compares them."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 DAY_MS = 86_400_000
 PARTITIONS = 12
-"""All of them alike: Faust needs its source topics equal, and one caller is then one partition number everywhere."""
+"""The same for all: Faust needs it of its source topics, and a caller's partition then has the same number in each."""
 
 SEQUENCER_APP = "ringback-sequencer"
 SEQUENCER_TABLE = "callers"
@@ -40,7 +40,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(
         CHANGELOG,
         cleanup="compact",
-        # Compacted often, because a partition that moves is read whole before its new owner may work.
+        # Compacted often: when a partition moves, its new owner reads all of it before it can work.
         config={
             "segment.bytes": str(16 << 20),
             "segment.ms": "600000",
@@ -67,5 +67,5 @@ BY_NAME = {topic.name: topic for topic in TOPICS}
 
 
 def dead_letter_topic(topic: str) -> str:
-    """Return where a topic's undecodable and impossible events go."""
+    """Return the topic for the events of a topic that cannot be decoded or handled."""
     return f"{topic}.dlq"
