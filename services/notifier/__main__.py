@@ -5,10 +5,11 @@ from schemas.envelope import Event
 from schemas.inbound import ReceiptReceived
 from schemas.touches import TouchDue
 from services.notifier.adapters.mongo import MongoStore
-from services.notifier.adapters.replies_tail import KafkaTail
+from services.notifier.adapters.replies_tail import KafkaTail, replies_consumer
 from services.notifier.adapters.twilio import TwilioProvider
 from services.notifier.connections import TOPICS, Connections
-from services.notifier.dispatcher import Pump
+from services.notifier.dispatcher import Dispatcher, DoubtSweep, OutboxSweep
+from services.notifier.results import DeliveryResults
 from services.notifier.settings import NotifierSettings
 from services.notifier.shell import Shell
 from services.policy.suppression import key_check
@@ -29,15 +30,24 @@ async def notify(settings: NotifierSettings) -> int:
         settings.twilio_account_sid, settings.twilio_auth_token.get_secret_value(), settings.twilio_base_url
     )
     producer = KafkaProducer(servers, f"notifier-{settings.instance}")
-    tail = KafkaTail(servers, clock, health)
+    tail = KafkaTail(replies_consumer(servers), clock, health)
+    directory = directory_or_exit(settings.directory, clock.now())
     shell = Shell(
-        store, provider, producer, tail, directory_or_exit(settings.directory, clock.now()), clock, health, key,
-        settings.public_base_url.rstrip("/"), settings.instance,
-    )  # fmt: skip
-    pump = Pump(shell, settings.senders, settings.doubt_wait_s)
+        store=store,
+        provider=provider,
+        results=DeliveryResults(store=store, producer=producer, directory=directory, clock=clock, health=health),
+        tail=tail,
+        directory=directory,
+        clock=clock,
+        health=health,
+        number_key=key,
+        public_base_url=settings.public_base_url.rstrip("/"),
+        instance=settings.instance,
+    )
+    dispatcher = Dispatcher(shell, settings.senders)
 
     async def on_touch(event: Event[EventData]) -> Handled:
-        return await shell.on_touch(event, pump)
+        return await shell.on_touch(event, dispatcher)
 
     touches, receipts = (
         ConsumerLoop(
@@ -64,7 +74,9 @@ async def notify(settings: NotifierSettings) -> int:
             key_check=key_check(key),
         ),
         tail,
-        pump,
+        dispatcher,
+        OutboxSweep(shell),
+        DoubtSweep(shell, settings.doubt_wait_s),
         touches,
         receipts,
     ]

@@ -1,8 +1,6 @@
-"""When deliveries are worked on: at once when they arrive, else by looking, urgent ones first; and the sweepers."""
+"""When deliveries are worked on: at once when they arrive, else by looking in the store, urgent ones first."""
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
@@ -10,65 +8,96 @@ import structlog
 
 from schemas.base import Lane
 from services.notifier import metrics
-from services.notifier.adapters.mongo import LANES
+from services.notifier.adapters.store import LANES, BrokenDelivery, Found
 from services.notifier.domain.delivery import Delivery
-from services.notifier.shell import CLAIM_FOR, Shell
+from services.notifier.errors import UnreadableDocument
+from services.notifier.shell import Shell
 from services.runtime.errors import TransientError
+from services.runtime.rounds import Rounds
 
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S: Final = 0.5
-SWEEP_EVERY_S: Final = 2.0
-OUTBOX_WAITS: Final = timedelta(seconds=3)
-BATCH: Final = 100
+STOP_WITHIN_S: Final = 20.0
 URGENT_SHARE: Final = 0.25
 """This share of the senders takes urgent texts only: slow answers to bulk texts must not stand before a first text."""
+DEFECTS_KEPT: Final = 1_000
 
 
-class Pump:
-    """Works on deliveries, several at once; a part of the service."""
+def touch_of(found: Delivery | BrokenDelivery) -> str:
+    """Return the touch whose delivery was found: its name in logs."""
+    return found.touch_id
 
-    def __init__(self, shell: Shell, senders: int, doubt_wait_s: float) -> None:
+
+def readable(found: Delivery | BrokenDelivery) -> Delivery:
+    """Return a delivery that was found.
+
+    Raises:
+        UnreadableDocument: it is broken.
+    """
+    if isinstance(found, BrokenDelivery):
+        raise UnreadableDocument(found.why)
+    return found
+
+
+class Dispatcher(Rounds):
+    """Works on deliveries, several at once; each round claims what is due."""
+
+    name = "look for due texts"
+    period_s = LOOK_EVERY_S
+
+    def __init__(self, shell: Shell, senders: int) -> None:
+        super().__init__(shell.health)
         self._shell, self._senders = shell, senders
         self._reserved = max(1, int(senders * URGENT_SHARE))
-        self._doubt_wait = timedelta(seconds=doubt_wait_s)
         self._running: set[asyncio.Task[None]] = set()
-        self._look = asyncio.Event()
-        self._stopping = False
-
-    # Room
+        self._defects: dict[str, None] = {}
 
     def has_room(self, lane: Lane) -> bool:
         """Return whether one more of this lane may start at once."""
-        return not self._stopping and len(self._running) < self._limit(lane)
+        return not self.stopping and self._room(lane) > 0
 
-    def _limit(self, lane: Lane) -> int:
-        return self._senders if lane == "urgent" else self._senders - self._reserved
+    def _room(self, lane: Lane) -> int:
+        limit = self._senders if lane == "urgent" else self._senders - self._reserved
+        return limit - len(self._running)
 
     def take(self, delivery: Delivery) -> None:
         """Work on a delivery that is claimed for us."""
-        task = asyncio.create_task(self._work_on(delivery), name=f"deliver {delivery.touch_id}")
+        task = asyncio.create_task(self._work_on(delivery), name=delivery.touch_id)
         self._running.add(task)
         metrics.UNDER_WAY.set(len(self._running))
         task.add_done_callback(self._done)
 
     def waiting(self) -> None:
         """Say that something was kept that nobody has claimed."""
-        self._look.set()
+        self.wake()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         metrics.UNDER_WAY.set(len(self._running))
         if not task.cancelled() and (error := task.exception()) is not None:
-            # Its claim lapses and it is tried again; a text that was on its way is settled by receipt or list.
-            log.error("defect", task=task.get_name(), exc_info=error)
+            self._failed(task.get_name(), error)
         if len(self._running) >= self._senders - self._reserved - 1:
-            self._look.set()
+            self.wake()
+
+    def _failed(self, touch_id: str, error: BaseException) -> None:
+        """Count a failed delivery; log it the first time.
+
+        Its claim lapses and it is tried again until it expires, which is a task for a person. A text that was on its way
+        is settled by its receipt or by the provider's list.
+        """
+        metrics.DEFECTS.inc()
+        if touch_id in self._defects:
+            return
+        self._defects[touch_id] = None
+        while len(self._defects) > DEFECTS_KEPT:
+            del self._defects[next(iter(self._defects))]
+        log.error("delivery_failed", touch_id=touch_id, exc_info=error)
 
     async def _work_on(self, delivery: Delivery) -> None:
         found: Delivery | None = delivery
         away = False
-        while found is not None and not self._stopping:
+        while found is not None and not self.stopping:
             try:
                 if away:
                     found = await self._shell.recover(delivery.touch_id, delivery.claim_by)
@@ -79,29 +108,33 @@ class Pump:
             except TransientError as error:
                 away = True
                 self._shell.health.unready("mongo", str(error))
-                await self._shell.pause()
+                await self._shell.results.pause()
         if away:
             self._shell.health.ready("mongo")
-
-    # Part
 
     async def start(self) -> None:
         """Have idleness asked; do now what would make the first text wait."""
         self._shell.warm_up()
         self._shell.health.idle_checks.append(self._busy)
 
-    async def run(self) -> None:
-        """Look, work and sweep until stopped."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_looking())
-            tasks.create_task(self._keep_sweeping("outbox sweep", self._sweep_outbox, SWEEP_EVERY_S))
-            tasks.create_task(self._keep_sweeping("doubt sweep", self._sweep_doubts, SWEEP_EVERY_S))
+    async def round(self) -> None:
+        """Claim what is due, as far as there is room, and work on it."""
+        for lane in LANES:
+            while not self.stopping and (room := self._room(lane)) > 0:
+                clock = self._shell.clock
+                found = await self._shell.store.claim_due(lane, room, self._shell.new_claim(), clock.now())
+                await self.each(found, self._take_found, key=touch_of)
+                if _count_readable(found) < room:
+                    break
+
+    async def _take_found(self, found: Delivery | BrokenDelivery) -> None:
+        self.take(readable(found))
 
     async def stop(self) -> None:
         """Take nothing more, and finish what is under way."""
-        self._stopping = True
+        await super().stop()
         if self._running:
-            _, late = await asyncio.wait(self._running, timeout=20.0)
+            _, late = await asyncio.wait(self._running, timeout=STOP_WITHIN_S)
             for task in late:
                 task.cancel()
 
@@ -110,48 +143,47 @@ class Pump:
             return f"{len(self._running)} texts under way"
         return await self._shell.store.busy(self._shell.clock.now())
 
-    async def _keep_looking(self) -> None:
-        while not self._stopping:
-            self._shell.health.beat("look for due texts")
-            try:
-                await self._take_due()
-                self._shell.health.ready("mongo")
-            except TransientError as away:
-                self._shell.health.unready("mongo", str(away))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_S):
-                    await self._look.wait()
-            self._look.clear()
 
-    async def _take_due(self) -> None:
-        for lane in LANES:
-            while (room := self._limit(lane) - len(self._running)) > 0:
-                clock = self._shell.clock
-                real_now = clock.real_now()
-                claimed = await self._shell.store.claim_due(
-                    (lane,), room, self._shell.claim_name(), clock.now(), real_now, real_now + CLAIM_FOR
-                )
-                for delivery in claimed:
-                    self.take(delivery)
-                if len(claimed) < room:
-                    break
+def _count_readable(found: Found) -> int:
+    return sum(isinstance(one, Delivery) for one in found)
 
-    async def _keep_sweeping(self, name: str, sweep: Callable[[], Awaitable[None]], every_s: float) -> None:
-        while not self._stopping:
-            self._shell.health.beat(name)
-            try:
-                await sweep()
-            except TransientError as away:
-                log.warning("sweep_waits", sweep=name, why=str(away))
-            await asyncio.sleep(every_s)
 
-    async def _sweep_outbox(self) -> None:
-        older = self._shell.clock.real_now() - OUTBOX_WAITS
-        for delivery in await self._shell.store.claim_outbox(older, BATCH):
-            await self._shell.emit(delivery)
+class OutboxSweep(Rounds):
+    """Emits results that waited: Kafka was away, or whoever saved them ended before it emitted them."""
 
-    async def _sweep_doubts(self) -> None:
-        past = self._shell.clock.real_now() - self._doubt_wait
-        for delivery in await self._shell.store.in_doubt(past, BATCH):
-            self._shell.health.beat("doubt sweep")
-            await self._shell.resolve(delivery)
+    name = "outbox sweep"
+    period_s = 2.0
+    WAITED: Final = timedelta(seconds=3)
+    BATCH: Final = 100
+
+    def __init__(self, shell: Shell) -> None:
+        super().__init__(shell.health)
+        self._shell = shell
+
+    async def round(self) -> None:
+        """Emit what has waited long enough that nobody is about to."""
+        older = self._shell.clock.real_now() - self.WAITED
+        await self.each(await self._shell.store.outboxes(older, self.BATCH), self._emit, key=touch_of)
+
+    async def _emit(self, found: Delivery | BrokenDelivery) -> None:
+        await self._shell.results.emit(readable(found))
+
+
+class DoubtSweep(Rounds):
+    """Asks the provider about texts that no answer and no receipt has settled."""
+
+    name = "doubt sweep"
+    period_s = 2.0
+    BATCH: Final = 100
+
+    def __init__(self, shell: Shell, wait_s: float) -> None:
+        super().__init__(shell.health)
+        self._shell, self._wait = shell, timedelta(seconds=wait_s)
+
+    async def round(self) -> None:
+        """Resolve what is still in doubt `wait_s` after its request had to be written."""
+        past = self._shell.clock.real_now() - self._wait
+        await self.each(await self._shell.store.in_doubt(past, self.BATCH), self._resolve, key=touch_of)
+
+    async def _resolve(self, found: Delivery | BrokenDelivery) -> None:
+        await self._shell.resolve(readable(found))

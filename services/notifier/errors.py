@@ -3,9 +3,10 @@
 RingbackError
 ├── PermanentError
 │   ├── NumberKeyDiffers     this key is not the one that `suppressions` were written with: refuse to start
-│   └── Unsendable           no text can be made of this touch: wording, branch or recipient is missing
+│   ├── StoreRefused         MongoDB will never take this document (services.runtime.mongo_errors)
+│   └── UnreadableDocument   a stored document is not as this version needs it: nothing is decided from it
 └── TransientError
-    ├── StoreAway            MongoDB did not answer; a write may or may not have happened
+    ├── StoreAway            MongoDB did not answer; a write may or may not have happened (services.runtime.mongo_errors)
     └── ProviderAway         the provider's list could not be read; nothing is known
 """
 
@@ -16,8 +17,8 @@ class NumberKeyDiffers(PermanentError):
     """RINGBACK_NUMBER_KEY is not the key that `suppressions` were written with: every opt-out would be missed."""
 
 
-class StoreAway(TransientError):
-    """MongoDB did not answer; a write may or may not have happened."""
+class UnreadableDocument(PermanentError):
+    """A stored document is not as this version needs it; nothing can be decided from it."""
 
 
 class ProviderAway(TransientError):

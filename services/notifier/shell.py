@@ -1,13 +1,12 @@
-"""What is done to a delivery: take it in, pass it through the gate, send it, hear of it, tell of it.
+"""What is done to a delivery: take it in, pass it through the gate, send it, and hear what became of it.
 
-Decisions are `domain`'s, the outside is `adapters`'; here they meet. When what is done is `pump`'s business.
+Decisions are `domain`'s, the outside is `adapters`'; here they meet. `dispatcher` decides when and for which delivery.
 """
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import quote
 
 import structlog
@@ -15,16 +14,15 @@ import structlog
 from schemas.base import EventData, Lane
 from schemas.envelope import Event
 from schemas.inbound import ReceiptReceived
-from schemas.touches import TouchDelivered, TouchDue, TouchFailed, TouchResult, TouchSent, TouchSuppressed
+from schemas.touches import TouchDue
 from services.notifier import metrics
-from services.notifier.adapters.mongo import Borrower, Saved, Store
 from services.notifier.adapters.replies_tail import RepliesTail
+from services.notifier.adapters.store import Borrower, Claim, Store
 from services.notifier.adapters.twilio import TextProvider
 from services.notifier.domain.compose import Unsendable, compose
-from services.notifier.domain.delivery import Delivery, State
+from services.notifier.domain.delivery import Delivery, DeliveryState
 from services.notifier.domain.facts import (
     CannotCompose,
-    Fact,
     GateClosed,
     LeftInDoubt,
     NotListed,
@@ -33,20 +31,21 @@ from services.notifier.domain.facts import (
     ProviderAccepted,
     ReceiptCame,
     Refused,
+    SendOutcome,
 )
 from services.notifier.domain.gate import GateVerdict, Hold, Open, gate
-from services.notifier.domain.machine import Decision, decide
+from services.notifier.domain.machine import decide
+from services.notifier.results import DeliveryResults
 from services.policy.directory import Directory, DirectoryError
 from services.policy.suppression import suppression_id
 from services.runtime.clock import Clock
 from services.runtime.errors import TransientError
 from services.runtime.handled import APPLIED, Handled, ignored
 from services.runtime.health import Health
-from services.runtime.producer import Producer
+from services.runtime.mongo_errors import StoreRefused
 
 log = structlog.get_logger(__name__)
 
-SOURCE: Final = "ringback/notifier"
 POST_WITHIN_S: Final = 10.0
 READ_FRESH_S: Final = 1.0
 """What the gate was told may be this old when the request goes out, not more."""
@@ -54,6 +53,11 @@ CLAIM_FOR: Final = timedelta(seconds=15)
 VALIDITY_S: Final = (1, 36_000)
 LIST_SLACK: Final = timedelta(seconds=30)
 """How much earlier than our note of it a message may seem to have been created: clocks differ, the list has seconds."""
+
+
+OUTCOME_NAMES: Final[Mapping[type[SendOutcome], str]] = {
+    ProviderAccepted: "accepted", NotSent: "not_sent", Refused: "refused", LeftInDoubt: "in_doubt",
+}  # fmt: skip
 
 
 class Room(Protocol):
@@ -69,13 +73,13 @@ class Room(Protocol):
         """Say that something was kept that nobody has claimed."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Shell:
     """The notifier's work, one delivery at a time."""
 
     store: Store
     provider: TextProvider
-    producer: Producer
+    results: DeliveryResults
     tail: RepliesTail
     directory: Directory
     clock: Clock
@@ -95,12 +99,11 @@ class Shell:
         for branch in self.directory.branches:
             self.directory.is_open(branch, self.clock.now())
 
-    def claim_name(self) -> str:
-        """Return a name no other claim has or had."""
+    def new_claim(self) -> Claim:
+        """Return a claim that begins now, with a name that no other claim has or had."""
         self._claims += 1
-        return f"{self._life}/{self._claims}"
-
-    # ---------------------------------------------------------------- touches in
+        real_now = self.clock.real_now()
+        return Claim(by=f"{self._life}/{self._claims}", at_real=real_now, until_real=real_now + CLAIM_FOR)
 
     async def on_touch(self, event: Event[EventData], room: Room) -> Handled:
         """Keep a touch as a delivery, once; start on it when there is room. The offset may be committed then."""
@@ -111,7 +114,8 @@ class Shell:
         # Inserted as ours already: a claim of its own would cost every first text one more round trip.
         mine = delivery.not_before <= now and room.has_room(delivery.lane)
         if mine:
-            delivery = delivery.claimed(self.claim_name(), real_now + CLAIM_FOR, real_now)
+            claim = self.new_claim()
+            delivery = delivery.claimed(claim.by, claim.until_real, claim.at_real)
         try:
             fresh = await self.store.insert(delivery)
         except TransientError:
@@ -128,8 +132,6 @@ class Shell:
         else:
             room.waiting()
         return APPLIED
-
-    # ---------------------------------------------------------------- out to the provider
 
     async def deliver(self, delivery: Delivery) -> None:
         """Take a claimed delivery through the gate to the provider, and save what became of it.
@@ -149,14 +151,19 @@ class Shell:
             text = compose(delivery, borrower.card, borrower.owner, self.directory, self.clock.now())
         except Unsendable as missing:
             log.error("cannot_compose", touch_id=delivery.touch_id, why=str(missing))
-            await self.settle(delivery, CannotCompose(str(missing)[:300]))
+            await self.results.settle(delivery, CannotCompose(str(missing)[:300]))
             return
         began_s, real_now = self.clock.monotonic_s(), self.clock.real_now()
         starts = PostingStarts(text, real_now + timedelta(seconds=POST_WITHIN_S))
         posting = decide(delivery, starts, self.clock.now(), real_now).delivery
-        saved = await self.store.save(posting)
+        try:
+            saved = await self.store.save(posting)
+        except StoreRefused as refused:
+            log.error("cannot_be_stored", touch_id=delivery.touch_id, why=str(refused))
+            await self.results.settle(delivery, CannotCompose(f"cannot be stored: {refused}"[:300]))
+            return
         if saved == "sent_key_taken":
-            await self.settle(delivery, GateClosed("already_sent"))
+            await self.results.settle(delivery, GateClosed("already_sent"))
             return
         if saved != "saved":
             return  # somebody else's now
@@ -164,7 +171,7 @@ class Shell:
         # Nothing awaits between this look at the tail and the request; the tail costs nothing to ask again.
         verdict = self._gate(posting, borrower)
         if not isinstance(verdict, Open) or self.clock.monotonic_s() - read_s > READ_FRESH_S:
-            await self._surely(posting, NotSent("gate_closed_again", pause=False))
+            await self.results.settle_surely(posting, NotSent("gate_closed_again", pause=False))
             return
         now, posted_real = self.clock.now(), self.clock.real_now()
         left_s = int((delivery.expires_at - now).total_seconds())
@@ -178,7 +185,7 @@ class Shell:
         metrics.PROVIDER_SECONDS.observe(self.clock.monotonic_s() - before_s)
         metrics.PROVIDER_OUTCOMES.labels(OUTCOME_NAMES[type(answer)]).inc()
         self._note(answer)
-        await self._surely(replace(posting, posted_real=posted_real), answer)
+        await self.results.settle_surely(replace(posting, posted_real=posted_real), answer)
 
     def _gate(self, delivery: Delivery, borrower: Borrower) -> GateVerdict:
         now = self.clock.now()
@@ -204,7 +211,7 @@ class Shell:
             metrics.HELD.labels(verdict.why).inc()
             await self.release(delivery)
         elif not isinstance(verdict, Open):
-            await self.settle(delivery, verdict)
+            await self.results.settle(delivery, verdict)
 
     async def release(self, delivery: Delivery) -> None:
         """Give a claim back; whoever looks next takes it."""
@@ -215,13 +222,13 @@ class Shell:
         found = await self.store.get(touch_id)
         if found is None or found.claim_by != claim_by:
             return None
-        if found.state is State.POSTING:
+        if found.state is DeliveryState.POSTING:
             # Our own write arrived although its answer did not, and no request followed.
-            await self._surely(found, NotSent("interrupted", pause=False))
+            await self.results.settle_surely(found, NotSent("interrupted", pause=False))
             return None
-        return found if found.state is State.ACCEPTED else None
+        return found if found.state is DeliveryState.ACCEPTED else None
 
-    def _note(self, answer: Fact) -> None:
+    def _note(self, answer: SendOutcome) -> None:
         if isinstance(answer, NotSent) and answer.configuration:
             self.health.unready("twilio", f"refuses our configuration: {answer.code}")
             log.error("provider_configuration", code=answer.code)
@@ -229,98 +236,6 @@ class Shell:
             self.health.ready("twilio")
         elif isinstance(answer, LeftInDoubt):
             log.warning("in_doubt", why=answer.reason)
-
-    # ---------------------------------------------------------------- what became of it
-
-    async def settle(self, delivery: Delivery, fact: Fact) -> Decision:
-        """Decide, save, emit. A write that came first is read and decided on again."""
-        posted_real = delivery.posted_real
-        while True:
-            decision = decide(delivery, fact, self.clock.now(), self.clock.real_now())
-            if decision.ignored:
-                metrics.IGNORED.labels(decision.ignored).inc()
-                return decision
-            wanted = replace(decision.delivery, posted_real=posted_real or decision.delivery.posted_real)
-            saved: Saved = await self.store.save(wanted)
-            if saved == "sent_key_taken":
-                # Proof of a second text of one step would be a defect; the proof is kept all the same.
-                log.error("two_texts_of_one_step", touch_id=delivery.touch_id)
-                wanted = replace(wanted, sent_key=None)
-                saved = await self.store.save(wanted)
-            if saved == "sid_taken":
-                return Decision(delivery, ignored="sid_of_another_text")
-            if saved == "saved":
-                self._count(wanted, decision.results)
-                await self._emit_or_leave(replace(wanted, rev=wanted.rev + 1))
-                return decision
-            again = await self.store.get(delivery.touch_id)
-            if again is None:
-                return Decision(delivery, ignored="gone")
-            delivery = again
-
-    async def _surely(self, delivery: Delivery, fact: Fact) -> None:
-        """Settle, however long MongoDB is away: what the provider said exists nowhere else."""
-        while True:
-            try:
-                await self.settle(delivery, fact)
-            except TransientError as away:
-                self.health.unready("mongo", str(away))
-                await self.pause()
-            else:
-                self.health.ready("mongo")
-                return
-
-    async def pause(self) -> None:
-        """Wait a little, in real time."""
-        await asyncio.sleep(0.5)
-
-    async def _emit_or_leave(self, delivery: Delivery) -> None:
-        try:
-            await self.emit(delivery)
-        except TransientError as away:
-            log.warning("results_wait", why=str(away))  # they are in the document; the sweeper emits them
-
-    async def emit(self, delivery: Delivery) -> None:
-        """Send the outbox whole from its head, in order; forget it once all of it is acknowledged."""
-        if not delivery.outbox:
-            return
-        await self.producer.send(
-            *(
-                Event(
-                    result.id, result.data, SOURCE, result.time, delivery.key.encode(), delivery.lender_id,
-                    delivery.branch_id, delivery.received_real, delivery.traceparent,
-                )
-                for result in delivery.outbox
-            )
-        )  # fmt: skip
-        await self.store.pull(delivery, [result.id for result in delivery.outbox])
-
-    def _count(self, delivery: Delivery, results: Sequence[TouchResult]) -> None:
-        family = delivery.template if delivery.template in self.directory.templates else "other"
-        for result in results:
-            outcome = RESULT_NAMES.get(type(result))
-            if outcome:
-                metrics.MESSAGES.labels(family, outcome).inc()
-            if isinstance(result, TouchSuppressed):
-                metrics.SUPPRESSED.labels(result.reason).inc()
-            if isinstance(result, TouchSent):
-                metrics.SEGMENTS.labels(family).inc(delivery.segments or 1)
-                self._count_first(delivery)
-            log.info(result.TYPE, touch_id=delivery.touch_id, lead_id=delivery.lead_id, step=delivery.step,
-                     reason=delivery.reason)  # fmt: skip
-        if delivery.state is State.UNKNOWN and results:
-            metrics.MESSAGES.labels(family, "unknown").inc()
-
-    def _count_first(self, delivery: Delivery) -> None:
-        if not delivery.first_of_sequence:
-            return
-        if delivery.base_at is not None and delivery.sent_at is not None:
-            metrics.FIRST_TEXT_SECONDS.observe(max(0.0, (delivery.sent_at - delivery.base_at).total_seconds()))
-        if delivery.received_real is not None and delivery.posted_real is not None:
-            late = (delivery.posted_real - delivery.received_real).total_seconds()
-            metrics.WEBHOOK_TO_TEXT_SECONDS.observe(max(0.0, late))
-
-    # ---------------------------------------------------------------- receipts and doubts
 
     async def on_receipt(self, event: Event[EventData]) -> Handled:
         """Fold a receipt into its delivery."""
@@ -334,7 +249,7 @@ class Shell:
             return ignored("no_delivery")
         if delivery.sid is not None and delivery.sid != receipt.sid:
             return ignored("other_sid")
-        decision = await self.settle(delivery, ReceiptCame(receipt.sid, receipt.status, receipt.error_code))
+        decision = await self.results.settle(delivery, ReceiptCame(receipt.sid, receipt.status, receipt.error_code))
         return ignored(decision.ignored) if decision.ignored else APPLIED
 
     async def resolve(self, delivery: Delivery) -> None:
@@ -349,17 +264,9 @@ class Shell:
         found = await self.provider.listed(delivery.to, delivery.from_number)
         matches = [one for one in found if one.body == delivery.body and one.created_at >= since]
         for match in sorted(matches, key=lambda one: one.created_at):
-            decision = await self.settle(delivery, ProviderAccepted(match.sid, listed=True))
+            decision = await self.results.settle(delivery, ProviderAccepted(match.sid, listed=True))
             if decision.ignored != "sid_of_another_text":
                 log.info("doubt_resolved", touch_id=delivery.touch_id, by="list")
                 return
-        await self.settle(delivery, NotListed())
+        await self.results.settle(delivery, NotListed())
         log.warning("doubt_stays", touch_id=delivery.touch_id)
-
-
-OUTCOME_NAMES: Final[dict[type[Any], str]] = {
-    ProviderAccepted: "accepted", NotSent: "not_sent", Refused: "refused", LeftInDoubt: "in_doubt",
-}  # fmt: skip
-RESULT_NAMES: Final[dict[type[Any], str]] = {
-    TouchSent: "sent", TouchDelivered: "delivered", TouchFailed: "failed", TouchSuppressed: "suppressed",
-}  # fmt: skip

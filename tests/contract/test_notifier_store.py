@@ -1,61 +1,50 @@
-"""One suite for the notifier's documents, on the fake and on real MongoDB."""
+"""One suite for both stores of the notifier: what the one in memory promises, MongoDB keeps."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from services.notifier.adapters.mongo import FakeStore, MongoStore, Store
-from services.notifier.domain.delivery import Delivery, State
+from schemas.base import Lane
+from services.notifier.adapters.memory import MemoryStore
+from services.notifier.adapters.mongo import MongoStore
+from services.notifier.adapters.store import LANES, BrokenDelivery, Claim, Store
+from services.notifier.domain.delivery import Delivery, DeliveryState
 from services.notifier.domain.facts import GateClosed, PostingStarts, ProviderAccepted
 from services.notifier.domain.machine import decide
-from services.notifier.errors import NumberKeyDiffers
+from services.notifier.errors import NumberKeyDiffers, UnreadableDocument
+from services.runtime.mongo_errors import StoreRefused
 from tests.infra.providers import Mongo
 from tests.unit.notifier.build import LEAD, OPEN, REAL, TEXT, card, delivery
 
 UNTIL = REAL + timedelta(seconds=15)
 
+Put = Callable[[str, dict[str, Any]], Awaitable[None]]
 
-class Leads:
-    """leads' side: documents that the notifier only reads."""
 
-    def __init__(self, fake: FakeStore | None, database: Any) -> None:
-        self._fake, self._database = fake, database
+@pytest.fixture(params=["memory", "mongo"])
+async def store(request: pytest.FixtureRequest, mongo: Mongo, database: Any) -> AsyncIterator[Store]:
+    """Each of the stores, empty."""
+    found: Store = MemoryStore() if request.param == "memory" else MongoStore(mongo.url, database.name)
+    await found.start("check")
+    yield found
+    await found.stop()
 
-    async def put(self, collection: str, document: dict[str, Any]) -> None:
-        if self._fake is not None:
-            getattr(self._fake, collection)[document["_id"]] = document
+
+@pytest.fixture
+def put(store: Store, database: Any) -> Put:
+    """Writes a document of a collection as somebody else would: leads, or another version of the notifier."""
+
+    async def write(collection: str, document: dict[str, Any]) -> None:
+        if isinstance(store, MemoryStore):
+            kept: dict[str, dict[str, Any]] = getattr(store, collection)
+            kept[document["_id"]] = document
         else:
-            await self._database[collection].replace_one({"_id": document["_id"]}, document, upsert=True)
+            await database[collection].replace_one({"_id": document["_id"]}, document, upsert=True)
 
-
-@pytest.fixture(params=["fake", "real"])
-async def both(request: pytest.FixtureRequest, mongo: Mongo) -> AsyncIterator[tuple[Store, Leads]]:
-    if request.param == "fake":
-        fake = FakeStore()
-        await fake.start("check")
-        yield fake, Leads(fake, None)
-        return
-    name = f"contract_{datetime.now(UTC).timestamp():.6f}".replace(".", "_")
-    store = MongoStore(mongo.url, name)
-    await store.start("check")
-    try:
-        yield store, Leads(None, store._db)
-    finally:
-        await store._client.drop_database(name)
-        await store.stop()
-
-
-@pytest.fixture
-def store(both: tuple[Store, Leads]) -> Store:
-    return both[0]
-
-
-@pytest.fixture
-def leads(both: tuple[Store, Leads]) -> Leads:
-    return both[1]
+    return write
 
 
 def another(n: int, **more: Any) -> Delivery:
@@ -66,11 +55,14 @@ def posting(found: Delivery) -> Delivery:
     return decide(found, PostingStarts(TEXT, REAL + timedelta(seconds=10)), OPEN, REAL).delivery
 
 
-async def claim(store: Store, *lanes: Any, limit: int = 10, now: datetime = OPEN, real: datetime = REAL) -> list[str]:
-    found = await store.claim_due(
-        lanes or ("urgent", "normal", "bulk"), limit, "me", now, real, real + timedelta(seconds=15)
-    )
-    return [one.touch_id for one in found]
+async def claim(store: Store, *lanes: Lane, limit: int = 10, now: datetime = OPEN, real: datetime = REAL) -> list[str]:
+    found: list[str] = []
+    for lane in lanes or LANES:
+        by = Claim(by="me", at_real=real, until_real=real + timedelta(seconds=15))
+        found += [one.touch_id for one in await store.claim_due(lane, limit - len(found), by, now)]
+        if len(found) == limit:
+            break
+    return found
 
 
 async def test_what_is_stored_comes_back_as_it_was(store: Store) -> None:
@@ -142,13 +134,14 @@ async def test_outbox_is_pulled_entry_by_entry_and_its_mark_goes_with_the_last(s
     held = decide(another(1), GateClosed("opted_out"), OPEN, REAL).delivery
     await store.insert(another(1))
     await store.save(held)
-    (waiting,) = await store.claim_outbox(REAL + timedelta(seconds=1), 10)
-    assert await store.claim_outbox(REAL, 10) == []
+    (waiting,) = await store.outboxes(REAL + timedelta(seconds=1), 10)
+    assert isinstance(waiting, Delivery)
+    assert await store.outboxes(REAL, 10) == []
     assert await store.busy(OPEN) == "results not emitted"
     await store.pull(waiting, ["another id"])
-    assert len(await store.claim_outbox(REAL + timedelta(seconds=1), 10)) == 1
+    assert len(await store.outboxes(REAL + timedelta(seconds=1), 10)) == 1
     await store.pull(waiting, [entry.id for entry in waiting.outbox])
-    assert await store.claim_outbox(REAL + timedelta(seconds=1), 10) == []
+    assert await store.outboxes(REAL + timedelta(seconds=1), 10) == []
     assert await store.busy(OPEN) is None
     assert await store.save(waiting) == "moved", "a pull is a write"
 
@@ -167,28 +160,28 @@ async def test_idle_while_nothing_is_due_yet(store: Store) -> None:
 
 
 async def test_ended_delivery_is_never_due(store: Store) -> None:
-    for n, state in enumerate(set(State) - {State.ACCEPTED}):
+    for n, state in enumerate(set(DeliveryState) - {DeliveryState.ACCEPTED}):
         await store.insert(another(n, state=state))
     assert await claim(store) == []
 
 
-async def test_borrower_is_card_owner_and_suppression_in_one_read(store: Store, leads: Leads) -> None:
-    await leads.put("leads", {**card(seen=["a"]), "task": {"state": "open"}, "outbox": []})
-    await leads.put("officers", {"_id": "dana-whitfield", "status": "in_meeting", "rev": 7})
+async def test_borrower_is_card_owner_and_suppression_in_one_read(store: Store, put: Put) -> None:
+    await put("leads", {**card(seen=["a"]), "task": {"state": "open"}, "outbox": []})
+    await put("officers", {"_id": "dana-whitfield", "status": "in_meeting", "rev": 7})
     found = await store.borrower(LEAD, "hmac")
     assert found.card is not None
     assert found.owner is not None
     assert (found.card.seen, found.owner.status, found.suppressed) == (("a",), "in_meeting", False)
-    await leads.put("suppressions", {"_id": "hmac", "active": True})
+    await put("suppressions", {"_id": "hmac", "active": True})
     assert (await store.borrower(LEAD, "hmac")).suppressed
     assert (await store.borrower("no-lead", "hmac")).suppressed
-    await leads.put("suppressions", {"_id": "hmac", "active": False})
+    await put("suppressions", {"_id": "hmac", "active": False})
     assert not (await store.borrower(LEAD, "hmac")).suppressed
 
 
-async def test_borrower_without_lead_or_owner_is_none_not_an_error(store: Store, leads: Leads) -> None:
+async def test_borrower_without_lead_or_owner_is_none_not_an_error(store: Store, put: Put) -> None:
     assert (await store.borrower(LEAD, "hmac")).card is None
-    await leads.put("leads", card(owner_id=None))
+    await put("leads", card(owner_id=None))
     assert (await store.borrower(LEAD, "hmac")).owner is None
 
 
@@ -196,3 +189,55 @@ async def test_key_that_made_the_suppressions_is_the_only_one(store: Store) -> N
     await store.start("check")
     with pytest.raises(NumberKeyDiffers):
         await store.start("another")
+
+
+async def broken(put: Put, store: Store, n: int, **more: Any) -> None:
+    """Have a delivery stored that this version cannot read."""
+    await store.insert(another(n, **more))
+    at_least = {"_id": f"touch-{n}", "rev": 1, "state": "accepted", "lane": "urgent", "not_before": OPEN}
+    await put("deliveries", {**at_least, "outbox": [], **more})
+
+
+async def test_deliveries_that_cannot_be_read_are_told_apart_and_take_nobodys_place(store: Store, put: Put) -> None:
+    for n in range(3):
+        await broken(put, store, n)
+    await store.insert(another(7, not_before=OPEN + timedelta(seconds=1)))
+    now, by = OPEN + timedelta(seconds=1), Claim(by="me", at_real=REAL, until_real=UNTIL)
+    found = await store.claim_due("urgent", 1, by, now)
+    assert [one.touch_id for one in found if isinstance(one, Delivery)] == ["touch-7"]
+    assert {one.touch_id for one in found if isinstance(one, BrokenDelivery)} == {"touch-0", "touch-1", "touch-2"}
+
+
+async def test_outbox_and_doubt_that_cannot_be_read_are_told_apart_and_take_nobodys_place(
+    store: Store, put: Put
+) -> None:
+    early = {"outbox_since_real": REAL, "post_by_real": REAL, "state": "posting"}
+    await broken(put, store, 1)
+    await put("deliveries", {"_id": "touch-1", "rev": 1, "outbox": [], **early})
+    waiting = decide(posting(another(2)), ProviderAccepted("SM1"), OPEN, REAL + timedelta(seconds=1)).delivery
+    await store.insert(waiting)
+    await store.insert(posting(another(3)))
+    later = REAL + timedelta(minutes=1)
+    for found, name in ((await store.outboxes(later, 1), "touch-2"), (await store.in_doubt(later, 1), "touch-3")):
+        assert [one.touch_id for one in found if isinstance(one, Delivery)] == [name]
+        assert [one.touch_id for one in found if isinstance(one, BrokenDelivery)] == ["touch-1"]
+
+
+async def test_asking_for_a_delivery_or_a_card_that_cannot_be_read_says_so(store: Store, put: Put) -> None:
+    await put("deliveries", {"_id": "touch-1", "rev": 1, "state": "of a newer version", "outbox": [], "sid": "SM1"})
+    for asked in (store.get("touch-1"), store.find_by_sid("SM1")):
+        with pytest.raises(UnreadableDocument, match="touch-1"):
+            await asked
+    await put("leads", {"_id": LEAD, "texting": "of a newer version"})
+    with pytest.raises(UnreadableDocument, match=LEAD):
+        await store.borrower(LEAD, "hmac")
+
+
+async def test_delivery_that_is_too_large_is_refused_for_good(store: Store) -> None:
+    huge = another(1, reason="x" * 17_000_000)
+    with pytest.raises(StoreRefused):
+        await store.insert(huge)
+    await store.insert(another(1))
+    with pytest.raises(StoreRefused):
+        await store.save(huge)
+    assert await store.get("touch-1") == another(1)

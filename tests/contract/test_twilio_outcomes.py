@@ -14,7 +14,7 @@ from deploy.sandbox import Sandbox, SandboxSettings
 from deploy.sandbox.faults import FaultSpec
 from services.notifier.adapters.twilio import ERRORS, TwilioProvider, outcome_of
 from services.notifier.domain.codes import CODES, meaning_of_error
-from services.notifier.domain.facts import Answer, LeftInDoubt, NotSent, ProviderAccepted, Refused
+from services.notifier.domain.facts import LeftInDoubt, NotSent, ProviderAccepted, Refused, SendOutcome
 from services.notifier.errors import ProviderAway
 from services.runtime.clock import monotonic_s
 from tests.unit.notifier.build import TEXT
@@ -68,7 +68,7 @@ def test_only_errors_before_the_request_are_known_unsent(kind: type[BaseExceptio
         (302, None, LeftInDoubt("answered 302")),
     ],
 )
-def test_answered_error_means_what_its_status_and_code_say(status: int, code: int | None, said: Answer) -> None:
+def test_answered_error_means_what_its_status_and_code_say(status: int, code: int | None, said: SendOutcome) -> None:
     assert meaning_of_error(status, code) == said
     assert outcome_of(TwilioRestException(status, "/", code=code)) == said
     assert outcome_of(TwilioServiceException("type", "title", status, code)) == said
@@ -92,7 +92,7 @@ async def twilio(sandbox: Sandbox) -> AsyncIterator[TwilioProvider]:
     await found.stop()
 
 
-async def send(twilio: TwilioProvider, to: str = TEXT.to, in_s: float = 10) -> Answer:
+async def send(twilio: TwilioProvider, to: str = TEXT.to, in_s: float = 10) -> SendOutcome:
     text = replace(TEXT, to=to)
     return await twilio.send(text, callback_url=CALLBACK, validity_s=60, write_before_s=monotonic_s() + in_s)
 
@@ -113,7 +113,7 @@ async def test_text_arrives_as_it_was_given_and_is_listed(sandbox: Sandbox, twil
     [("429", NotSent, 0), ("5xx", LeftInDoubt, 0), ("lost", LeftInDoubt, 1), ("hang", LeftInDoubt, 0), ("slow", LeftInDoubt, 1)],
 )  # fmt: skip
 async def test_fault_is_told_apart_and_never_retried_by_the_client(
-    sandbox: Sandbox, twilio: TwilioProvider, kind: str, said: type[Answer], taken: int
+    sandbox: Sandbox, twilio: TwilioProvider, kind: str, said: type[SendOutcome], taken: int
 ) -> None:
     sandbox.faults.add(FaultSpec.model_validate({"kind": kind, "next": 1, "delay_ms": 3000}))
     began = monotonic_s()

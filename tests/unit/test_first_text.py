@@ -12,8 +12,8 @@ from prometheus_client import REGISTRY
 from schemas.base import EventData
 from schemas.envelope import Event, decode
 from schemas.touches import TouchDue
-from services.notifier.adapters.mongo import from_doc
-from services.notifier.domain.delivery import State, Text
+from services.notifier.adapters.documents import from_document
+from services.notifier.domain.delivery import DeliveryState, RenderedText
 from services.policy import gsm, wording
 from services.policy.directory import Template, load_directory
 from services.sequencer.adapters.cadences import load_cadences
@@ -59,7 +59,7 @@ async def first_text(facts: Sequence[Event[EventData]], after_s: float, status: 
     return bench, leads, touch
 
 
-def sent(bench: Bench) -> Text:
+def sent(bench: Bench) -> RenderedText:
     [(text, _, _)] = bench.provider.texts
     return text
 
@@ -80,8 +80,8 @@ async def test_first_text_leaves_at_the_calls_end_at_any_hour_whoever_is_free(
     bench, leads, touch = await first_text(InboundCall(offset_s=after_s).missed(), after_s, status)
     assert touch.due_at == bench.clock.virtual == leads.lead()["last_call_ended_at"]
     assert touch.lane == "urgent"
-    stored = from_doc(bench.store.deliveries[touch.touch_id])
-    assert (stored.state, stored.sent_at, stored.base_at) == (State.SENT, touch.due_at, touch.due_at)
+    stored = from_document(bench.store.deliveries[touch.touch_id])
+    assert (stored.state, stored.sent_at, stored.base_at) == (DeliveryState.SENT, touch.due_at, touch.due_at)
     assert (sent(bench).to, sent(bench).variant) == (CALLER, variants[status])
 
 

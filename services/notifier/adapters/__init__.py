@@ -1,1 +1,1 @@
-"""One outside thing a file: MongoDB, Twilio, and the tail of `replies`."""
+"""The outside, one thing a file: the store (a Protocol, MongoDB, memory), Twilio, and the tail of `replies`."""

@@ -50,20 +50,24 @@ class FakeTail:
         return Tail(self.complete, frozenset(self.replies.get(key, ())))
 
 
+def replies_consumer(bootstrap_servers: str) -> AIOKafkaConsumer:
+    """Return a consumer of every partition of `replies`, in no group, that starts where the tail puts it."""
+    return AIOKafkaConsumer(
+        ReplyReceived.TOPIC,
+        bootstrap_servers=bootstrap_servers,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # were our place gone, reading too much is the safe side
+        # The broker answers one request a connection at a time: a long poll would delay the question for the end.
+        fetch_max_wait_ms=100,
+    )
+
+
 class KafkaTail:
     """The real one."""
 
-    def __init__(self, bootstrap_servers: str, clock: Clock, health: Health) -> None:
-        self._clock, self._health = clock, health
-        self._consumer = AIOKafkaConsumer(
-            ReplyReceived.TOPIC,
-            bootstrap_servers=bootstrap_servers,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",  # were our place gone, reading too much is the safe side
-            # The broker answers one request a connection at a time: a long poll would delay the question for the end.
-            fetch_max_wait_ms=100,
-        )
+    def __init__(self, consumer: AIOKafkaConsumer, clock: Clock, health: Health) -> None:
+        self._consumer, self._clock, self._health = consumer, clock, health
         self._replies: dict[str, dict[str, float]] = defaultdict(dict)
         self._positions: dict[TopicPartition, int] = {}
         self._read = asyncio.Event()

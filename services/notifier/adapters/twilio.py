@@ -22,8 +22,8 @@ from twilio.http.response import Response
 from twilio.rest import Client
 
 from services.notifier.domain.codes import meaning_of_error
-from services.notifier.domain.delivery import Text
-from services.notifier.domain.facts import Answer, LeftInDoubt, NotSent, ProviderAccepted
+from services.notifier.domain.delivery import RenderedText
+from services.notifier.domain.facts import LeftInDoubt, NotSent, ProviderAccepted, SendOutcome
 from services.notifier.errors import ProviderAway
 from services.runtime.clock import monotonic_s
 
@@ -51,7 +51,9 @@ class TextProvider(Protocol):
     async def stop(self) -> None:
         """Let go."""
 
-    async def send(self, text: Text, *, callback_url: str, validity_s: int, write_before_s: float) -> Answer:
+    async def send(
+        self, text: RenderedText, *, callback_url: str, validity_s: int, write_before_s: float
+    ) -> SendOutcome:
         """Send a text once; never raises.
 
         Args:
@@ -113,7 +115,7 @@ ERRORS: Final[Sequence[tuple[type[BaseException], str]]] = (
 )
 
 
-def outcome_of(error: BaseException) -> Answer:
+def outcome_of(error: BaseException) -> SendOutcome:
     """Return what an exception out of the SDK says about the text."""
     kind = next(kind for error_type, kind in ERRORS if isinstance(error, error_type))
     if kind == "answer":
@@ -198,7 +200,9 @@ class TwilioProvider:
         if self._session is not None:
             await self._session.close()
 
-    async def send(self, text: Text, *, callback_url: str, validity_s: int, write_before_s: float) -> Answer:
+    async def send(
+        self, text: RenderedText, *, callback_url: str, validity_s: int, write_before_s: float
+    ) -> SendOutcome:
         """POST once."""
         try:
             with _writing_before(write_before_s):
@@ -225,8 +229,8 @@ class TwilioProvider:
 class FakeProvider:
     """Takes texts as it is told: `answers` are used up first, then everything is accepted."""
 
-    answers: list[Answer | BaseException] = field(default_factory=list)
-    texts: list[tuple[Text, str, int]] = field(default_factory=list)
+    answers: list[SendOutcome | BaseException] = field(default_factory=list)
+    texts: list[tuple[RenderedText, str, int]] = field(default_factory=list)
     list_of: list[Listed] = field(default_factory=list)
     away: bool = False
 
@@ -236,7 +240,9 @@ class FakeProvider:
     async def stop(self) -> None:
         """Nothing to let go."""
 
-    async def send(self, text: Text, *, callback_url: str, validity_s: int, write_before_s: float) -> Answer:
+    async def send(
+        self, text: RenderedText, *, callback_url: str, validity_s: int, write_before_s: float
+    ) -> SendOutcome:
         """Take it, or answer as told."""
         if monotonic_s() >= write_before_s:
             return NotSent("TooLate")

@@ -1,9 +1,9 @@
-"""What the provider's error codes mean for a text (reliability part 2). An unlisted 4xx is a refusal for good."""
+"""What the provider's error codes mean for a text. An unlisted 4xx is a refusal for good."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from services.notifier.domain.facts import Answer, LeftInDoubt, NotSent, Refused
+from services.notifier.domain.facts import LeftInDoubt, NotSent, Refused, SendOutcome
 
 Meaning = Literal["busy", "configuration", "opted_out", "bad_number", "blocked"]
 
@@ -17,11 +17,11 @@ CODES: Final[Mapping[int, Meaning]] = {
 }  # fmt: skip
 
 
-def meaning_of_error(status: int, code: int | None) -> Answer:
+def meaning_of_error(status: int, code: int | None) -> SendOutcome:
     """Return what an error answer to "send this" means.
 
-    429 is documented as not processed. Any other 4xx is an answer too: the provider has not taken the text. What stands
-    behind a 5xx, or anything that is no answer of the API's, nobody can say.
+    429 is documented as not processed. Any other 4xx is an answer too: the provider has not taken the text. After a 5xx,
+    or an answer that is not the API's, nobody can say whether the text was taken.
     """
     if status == 429:
         return NotSent("provider_busy", code)

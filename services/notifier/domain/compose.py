@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from schemas.card import LeadCard, OfficerCard
-from services.notifier.domain.delivery import Delivery, Text
+from services.notifier.domain.delivery import Delivery, RenderedText
 from services.policy import gsm, wording
 from services.policy.directory import Directory, DirectoryError
 from services.policy.numbers import national
@@ -15,11 +15,11 @@ class Unsendable(Exception):
 
 def compose(
     delivery: Delivery, card: LeadCard | None, officer_card: OfficerCard | None, directory: Directory, now: datetime
-) -> Text:
+) -> RenderedText:
     """Return the text.
 
-    The owner is today's, and nothing says "now" unless that owner is available and the branch is open (C14). An unknown
-    name leaves no hole (C10).
+    The owner is today's, and nothing says "now" unless that owner is available and the branch is open (fact C14). An unknown
+    name leaves no gap (fact C10).
 
     Raises:
         Unsendable: wording, branch or recipient is missing.
@@ -53,7 +53,14 @@ def compose(
     else:
         recipient = delivery.caller
     body = gsm.clean(body)
-    return Text(
-        recipient, branch.numbers[0], body, delivery.template, template.version, variant,
-        wording.VARIANT_RULE, wording.VARIANT_RULE_VERSION, gsm.segments(body),
-    )  # fmt: skip
+    return RenderedText(
+        to=recipient,
+        from_number=branch.numbers[0],
+        body=body,
+        template=delivery.template,
+        version=template.version,
+        variant=variant,
+        rule=wording.VARIANT_RULE,
+        rule_version=wording.VARIANT_RULE_VERSION,
+        segments=gsm.segments(body),
+    )

@@ -9,7 +9,7 @@ from schemas.envelope import Event
 from schemas.touches import TouchDue, TouchResult
 
 
-class State(StrEnum):
+class DeliveryState(StrEnum):
     """Where a delivery stands. Only `accepted` may be taken over by another instance."""
 
     ACCEPTED = "accepted"
@@ -32,8 +32,8 @@ class Result:
     time: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedText:
     """A rendered text, with all that is needed to say later why it read like this."""
 
     to: str
@@ -47,7 +47,7 @@ class Text:
     segments: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """A delivery. Times named `*_real` are the machine's, all others virtual; `rev` guards every write."""
 
@@ -68,7 +68,7 @@ class Delivery:
     not_before: datetime
     expires_at: datetime
     at: datetime
-    state: State = State.ACCEPTED
+    state: DeliveryState = DeliveryState.ACCEPTED
     rev: int = 1
     first_of_sequence: bool = False
     base_at: datetime | None = None
@@ -122,13 +122,29 @@ class Delivery:
     def of(cls, event: Event[EventData], due: TouchDue, now: datetime, real_now: datetime) -> "Delivery":
         """Return the delivery of a touch that has just been read."""
         return cls(
-            touch_id=due.touch_id, lender_id=event.lender_id, key=event.key.decode(), branch_id=event.branch_id,
-            caller=due.caller, lead_id=due.lead_id, sequence_id=due.sequence_id, step=due.step, attempt=due.attempt,
-            audience=due.audience, template=due.template, lane=due.lane, lead_seq=due.lead_seq, due_at=due.due_at,
-            not_before=due.due_at, expires_at=due.expires_at, at=now, base_at=due.base_at,
-            first_of_sequence=due.first_of_sequence, traceparent=event.traceparent,
-            received_real=event.received_at, accepted_real=real_now,
-        )  # fmt: skip
+            touch_id=due.touch_id,
+            lender_id=event.lender_id,
+            key=event.key.decode(),
+            branch_id=event.branch_id,
+            caller=due.caller,
+            lead_id=due.lead_id,
+            sequence_id=due.sequence_id,
+            step=due.step,
+            attempt=due.attempt,
+            audience=due.audience,
+            template=due.template,
+            lane=due.lane,
+            lead_seq=due.lead_seq,
+            due_at=due.due_at,
+            not_before=due.due_at,
+            expires_at=due.expires_at,
+            at=now,
+            base_at=due.base_at,
+            first_of_sequence=due.first_of_sequence,
+            traceparent=event.traceparent,
+            received_real=event.received_at,
+            accepted_real=real_now,
+        )
 
     def claimed(self, by: str, until_real: datetime, real_now: datetime) -> "Delivery":
         """Return the delivery as one worker's until then."""

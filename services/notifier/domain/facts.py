@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import get_args
 
 from schemas.inbound import ReceiptStatus
 from schemas.touches import SuppressReason
-from services.notifier.domain.delivery import Text
+from services.notifier.domain.delivery import RenderedText
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class CannotCompose:
 class PostingStarts:
     """The gate is open and the text is rendered; the request goes out next, before `post_by_real`."""
 
-    text: Text
+    text: RenderedText
     post_by_real: datetime
 
 
@@ -83,14 +84,19 @@ class ReceiptCame:
     code: int | None = None
 
 
-Answer = ProviderAccepted | NotSent | Refused | LeftInDoubt
+SendOutcome = ProviderAccepted | NotSent | Refused | LeftInDoubt
 """What a request to the provider can end as."""
 
-Fact = (
-    GateClosed | CameTooLate | CannotCompose | PostingStarts | ProviderAccepted | NotSent | Refused | LeftInDoubt
-    | NotListed | ReceiptCame
-)  # fmt: skip
-FACTS: tuple[type, ...] = (
-    GateClosed, CameTooLate, CannotCompose, PostingStarts, ProviderAccepted, NotSent, Refused, LeftInDoubt, NotListed,
-    ReceiptCame,
-)  # fmt: skip
+DeliveryFact = (
+    GateClosed
+    | CameTooLate
+    | CannotCompose
+    | PostingStarts
+    | ProviderAccepted
+    | NotSent
+    | Refused
+    | LeftInDoubt
+    | NotListed
+    | ReceiptCame
+)
+FACTS: tuple[type[DeliveryFact], ...] = get_args(DeliveryFact)

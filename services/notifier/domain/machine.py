@@ -1,4 +1,4 @@
-"""What may become of a delivery: one total table over state x fact, and a small pure function a row.
+"""What may become of a delivery: one total table over state x fact, and a small pure function for each rule.
 
     accepted -> posting -> sent -> delivered | undelivered
     accepted -> suppressed | expired | failed          posting -> accepted (surely unsent) | failed | unknown
@@ -10,17 +10,17 @@ Results go to `touch-results` in the order they stand in the outbox. Their ids a
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, TypedDict, TypeVar
 from zlib import crc32
 
 from schemas.inbound import ReceiptStatus
 from schemas.touches import TouchDelivered, TouchFailed, TouchResult, TouchSent, TouchSuppressed, TouchTaskRequested
-from services.notifier.domain.delivery import Delivery, Result, State
+from services.notifier.domain.delivery import Delivery, DeliveryState, Result
 from services.notifier.domain.facts import (
     FACTS,
     CameTooLate,
     CannotCompose,
-    Fact,
+    DeliveryFact,
     GateClosed,
     LeftInDoubt,
     NotListed,
@@ -29,17 +29,17 @@ from services.notifier.domain.facts import (
     ProviderAccepted,
     ReceiptCame,
     Refused,
-)  # fmt: skip
+)
 
 RANK: Final[Mapping[ReceiptStatus, int]] = {
     "accepted": 1, "scheduled": 1, "queued": 2, "sending": 3, "sent": 4,
     "delivered": 5, "undelivered": 5, "failed": 5, "canceled": 5, "read": 6,
 }  # fmt: skip
-"""Receipts are unordered: one of a lower or equal rank says nothing new (reliability part 2)."""
+"""Receipts come in any order: one of a lower or equal rank says nothing new."""
 
 BACKOFF_S: Final = (1, 2, 4, 8, 15)
 CONFIGURATION_PAUSE_S: Final = 30
-"""A wrong credential does not mend itself; asked again gently, until the text expires and becomes a task."""
+"""A wrong credential does not fix itself; it is tried again slowly, until the text expires and becomes a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,20 @@ class Decision:
     ignored: str | None = None
 
 
-Rule = Callable[[Delivery, Any, datetime, datetime], Decision]
+F = TypeVar("F", bound=DeliveryFact)
+_Act = Callable[[Delivery, F, datetime, datetime], Decision]
+_Rule = Callable[[Delivery, DeliveryFact, datetime, datetime], Decision]
 
 
-def decide(delivery: Delivery, fact: Fact, now: datetime, real_now: datetime) -> Decision:
+def decide(delivery: Delivery, fact: DeliveryFact, now: datetime, real_now: datetime) -> Decision:
     """Return what a fact makes of a delivery; the same fact again is ignored by name."""
     return RULES[delivery.state, type(fact)](delivery, fact, now, real_now)
 
 
-def ignored(why: str) -> Rule:
+def ignored(why: str) -> _Rule:
     """Return the rule that changes nothing and says why."""
 
-    def rule(delivery: Delivery, _fact: Fact, _now: datetime, _real_now: datetime) -> Decision:
+    def rule(delivery: Delivery, _fact: DeliveryFact, _now: datetime, _real_now: datetime) -> Decision:
         return Decision(delivery, ignored=why)
 
     return rule
@@ -75,49 +77,84 @@ def _with(delivery: Delivery, now: datetime, real_now: datetime, *results: tuple
     return Decision(replace(delivery, outbox=outbox, outbox_since_real=since), tuple(data for _, data in results))
 
 
-def _ref(delivery: Delivery) -> dict[str, Any]:
-    return {
-        "touch_id": delivery.touch_id, "lead_id": delivery.lead_id, "caller": delivery.caller,
-        "sequence_id": delivery.sequence_id, "step": delivery.step, "attempt": delivery.attempt,
-    }  # fmt: skip
+class _Step(TypedDict):
+    """The fields of a `TouchRef`."""
+
+    touch_id: str
+    lead_id: str
+    caller: str
+    sequence_id: str
+    step: str
+    attempt: int
+
+
+def _step(delivery: Delivery) -> _Step:
+    return _Step(
+        touch_id=delivery.touch_id,
+        lead_id=delivery.lead_id,
+        caller=delivery.caller,
+        sequence_id=delivery.sequence_id,
+        step=delivery.step,
+        attempt=delivery.attempt,
+    )
 
 
 def _task(delivery: Delivery, reason: str, now: datetime) -> tuple[str, TouchResult]:
     return "task_requested", TouchTaskRequested(
-        **_ref(delivery), kind="text_not_sent", due_at=now, urgent=True, reason=reason
+        **_step(delivery), kind="text_not_sent", due_at=now, urgent=True, reason=reason
     )
 
 
 def _suppress(delivery: Delivery, fact: GateClosed, now: datetime, real_now: datetime) -> Decision:
-    ended = replace(delivery, state=State.SUPPRESSED, reason=fact.reason, until=fact.until, ended_at=now)
-    said = TouchSuppressed(**_ref(delivery), reason=fact.reason, until=fact.until)
+    ended = replace(delivery, state=DeliveryState.SUPPRESSED, reason=fact.reason, until=fact.until, ended_at=now)
+    said = TouchSuppressed(**_step(delivery), reason=fact.reason, until=fact.until)
     return _with(ended, now, real_now, ("suppressed", said))
 
 
 def _expire(delivery: Delivery, _fact: CameTooLate, now: datetime, real_now: datetime) -> Decision:
-    ended = replace(delivery, state=State.EXPIRED, reason="expired", ended_at=now)
-    said = TouchSuppressed(**_ref(delivery), reason="expired")
+    ended = replace(delivery, state=DeliveryState.EXPIRED, reason="expired", ended_at=now)
+    said = TouchSuppressed(**_step(delivery), reason="expired")
     return _with(ended, now, real_now, ("expired", said), _task(delivery, "expired", now))
 
 
 def _fail(delivery: Delivery, fact: CannotCompose | Refused, now: datetime, real_now: datetime) -> Decision:
     code = fact.code if isinstance(fact, Refused) else None
     ended = replace(
-        delivery, state=State.FAILED, reason=fact.reason, error_code=code, sent_key=None, post_by_real=None,
-        ended_at=now, answered_real=real_now if isinstance(fact, Refused) else delivery.answered_real,
-    )  # fmt: skip
-    said = TouchFailed(**_ref(delivery), error_code=code, reason=fact.reason)
+        delivery,
+        state=DeliveryState.FAILED,
+        reason=fact.reason,
+        error_code=code,
+        sent_key=None,
+        post_by_real=None,
+        ended_at=now,
+        answered_real=real_now if isinstance(fact, Refused) else delivery.answered_real,
+    )
+    said = TouchFailed(**_step(delivery), error_code=code, reason=fact.reason)
     return _with(ended, now, real_now, ("failed", said))
 
 
 def _post(delivery: Delivery, fact: PostingStarts, now: datetime, real_now: datetime) -> Decision:
     text = fact.text
-    return Decision(replace(
-        delivery, state=State.POSTING, sent_key=delivery.step_key, post_by_real=fact.post_by_real, posting_at=now,
-        to=text.to, from_number=text.from_number, body=text.body, variant=text.variant, template_version=text.version,
-        rule=text.rule, rule_version=text.rule_version, segments=text.segments, tries=delivery.tries + 1, reason=None,
-        posted_real=real_now,
-    ))  # fmt: skip
+    return Decision(
+        replace(
+            delivery,
+            state=DeliveryState.POSTING,
+            sent_key=delivery.step_key,
+            post_by_real=fact.post_by_real,
+            posting_at=now,
+            to=text.to,
+            from_number=text.from_number,
+            body=text.body,
+            variant=text.variant,
+            template_version=text.version,
+            rule=text.rule,
+            rule_version=text.rule_version,
+            segments=text.segments,
+            tries=delivery.tries + 1,
+            reason=None,
+            posted_real=real_now,
+        )
+    )
 
 
 def _unsend(delivery: Delivery, fact: NotSent, now: datetime, _real_now: datetime) -> Decision:
@@ -125,10 +162,20 @@ def _unsend(delivery: Delivery, fact: NotSent, now: datetime, _real_now: datetim
     # Spread by the id, not by chance: many texts that met one 429 must not come back in one instant.
     spread = 1 + crc32(delivery.touch_id.encode()) / 0xFFFFFFFF / 2
     not_before = now + timedelta(seconds=wait_s * spread) if fact.pause else delivery.not_before
-    return Decision(replace(
-        delivery, state=State.ACCEPTED, sent_key=None, post_by_real=None, posting_at=None, not_before=not_before,
-        reason=fact.reason, error_code=fact.code, claim_by=None, claim_until_real=None,
-    ))  # fmt: skip
+    return Decision(
+        replace(
+            delivery,
+            state=DeliveryState.ACCEPTED,
+            sent_key=None,
+            post_by_real=None,
+            posting_at=None,
+            not_before=not_before,
+            reason=fact.reason,
+            error_code=fact.code,
+            claim_by=None,
+            claim_until_real=None,
+        )
+    )
 
 
 def _accept(delivery: Delivery, fact: ProviderAccepted, now: datetime, real_now: datetime) -> Decision:
@@ -144,15 +191,29 @@ def _note_answer(delivery: Delivery, fact: ProviderAccepted, _now: datetime, rea
 
 def _proved(delivery: Delivery, sid: str, now: datetime, real_now: datetime) -> Decision:
     sent = replace(
-        delivery, state=State.SENT, sid=sid, sent_at=now, sent_key=delivery.step_key, post_by_real=None, reason=None,
-        error_code=None, claim_by=None, claim_until_real=None,
-    )  # fmt: skip
+        delivery,
+        state=DeliveryState.SENT,
+        sid=sid,
+        sent_at=now,
+        sent_key=delivery.step_key,
+        post_by_real=None,
+        reason=None,
+        error_code=None,
+        claim_by=None,
+        claim_until_real=None,
+    )
     if sent.body is None or sent.from_number is None:
         return Decision(delivery, ignored="never_posted")
     said = TouchSent(
-        **_ref(delivery), sid=sid, body=sent.body, template=sent.template, template_version=sent.template_version or 0,
-        variant=sent.variant or "", sent_at=now, from_number=sent.from_number,
-    )  # fmt: skip
+        **_step(delivery),
+        sid=sid,
+        body=sent.body,
+        template=sent.template,
+        template_version=sent.template_version or 0,
+        variant=sent.variant or "",
+        sent_at=now,
+        from_number=sent.from_number,
+    )
     return _with(sent, now, real_now, ("sent", said))
 
 
@@ -161,7 +222,7 @@ def _doubt(delivery: Delivery, fact: LeftInDoubt, _now: datetime, _real_now: dat
 
 
 def _lose(delivery: Delivery, _fact: NotListed, now: datetime, real_now: datetime) -> Decision:
-    ended = replace(delivery, state=State.UNKNOWN, post_by_real=None, ended_at=now)
+    ended = replace(delivery, state=DeliveryState.UNKNOWN, post_by_real=None, ended_at=now)
     return _with(ended, now, real_now, _task(delivery, f"in doubt: {delivery.reason or 'stopped while posting'}", now))
 
 
@@ -180,41 +241,56 @@ def _fold(delivery: Delivery, fact: ReceiptCame, now: datetime, real_now: dateti
     folded = replace(
         delivery, receipt_status=fact.status, receipt_rank=rank, error_code=fact.code or delivery.error_code
     )
-    if delivery.state is not State.SENT or rank < RANK["delivered"]:
+    if delivery.state is not DeliveryState.SENT or rank < RANK["delivered"]:
         return Decision(folded)
     folded = replace(folded, ended_at=now)
     if fact.status in ("delivered", "read"):
-        said: TouchResult = TouchDelivered(**_ref(delivery), sid=fact.sid, delivered_at=now)
-        return _with(replace(folded, state=State.DELIVERED), now, real_now, ("delivered", said))
+        said: TouchResult = TouchDelivered(**_step(delivery), sid=fact.sid, delivered_at=now)
+        return _with(replace(folded, state=DeliveryState.DELIVERED), now, real_now, ("delivered", said))
     # `sent_key` stays: the provider took this text, and no second one of its step may follow it.
-    said = TouchFailed(**_ref(delivery), sid=fact.sid, error_code=fact.code, reason=fact.status)
-    return _with(replace(folded, state=State.UNDELIVERED), now, real_now, ("undelivered", said))
+    said = TouchFailed(**_step(delivery), sid=fact.sid, error_code=fact.code, reason=fact.status)
+    return _with(replace(folded, state=DeliveryState.UNDELIVERED), now, real_now, ("undelivered", said))
 
 
-_ROWS: Final[Mapping[type, tuple[Mapping[State, Rule], str]]] = {
-    # fact -> its rules by state, and why every other state ignores it
-    GateClosed: ({State.ACCEPTED: _suppress}, "too_late_to_stop"),
-    CameTooLate: ({State.ACCEPTED: _expire}, "too_late_to_stop"),
-    CannotCompose: ({State.ACCEPTED: _fail}, "not_waiting"),
-    PostingStarts: ({State.ACCEPTED: _post}, "not_waiting"),
-    ProviderAccepted: (
-        # From `accepted`: a list or a late answer shows that what we took for unsent was sent.
-        {
-            State.POSTING: _accept, State.UNKNOWN: _accept, State.ACCEPTED: _accept, State.SENT: _note_answer,
-            State.DELIVERED: _note_answer, State.UNDELIVERED: _note_answer,
-        }, "ended_without_a_text",
-    ),
-    NotSent: ({State.POSTING: _unsend}, "not_posting"),
-    Refused: ({State.POSTING: _fail}, "not_posting"),
-    LeftInDoubt: ({State.POSTING: _doubt}, "not_posting"),
-    NotListed: ({State.POSTING: _lose}, "not_posting"),
-    ReceiptCame: (
-        {
-            State.ACCEPTED: _prove_by_receipt, State.POSTING: _prove_by_receipt, State.UNKNOWN: _prove_by_receipt,
-            State.SENT: _fold, State.DELIVERED: _fold, State.UNDELIVERED: _fold,
-        }, "ended_without_a_text",
-    ),
+def _for(kind: type[F], act: _Act[F]) -> _Rule:
+    """Return an act as a rule of the table, which gives it no other fact than its own."""
+
+    def rule(delivery: Delivery, fact: DeliveryFact, now: datetime, real_now: datetime) -> Decision:
+        if not isinstance(fact, kind):
+            raise TypeError(f"{type(fact).__name__} stands in the row of {kind.__name__}")
+        return act(delivery, fact, now, real_now)
+
+    return rule
+
+
+def _row(kind: type[F], acts: Mapping[DeliveryState, _Act[F]], otherwise: str) -> Mapping[DeliveryState, _Rule]:
+    """Return a fact's row: its acts by state, and why every other state ignores it."""
+    return {state: _for(kind, acts[state]) if state in acts else ignored(otherwise) for state in DeliveryState}
+
+
+_ACCEPTED, _POSTING, _SENT = DeliveryState.ACCEPTED, DeliveryState.POSTING, DeliveryState.SENT
+_DELIVERED, _UNDELIVERED, _UNKNOWN = DeliveryState.DELIVERED, DeliveryState.UNDELIVERED, DeliveryState.UNKNOWN
+
+_ROWS: Final[Mapping[type[DeliveryFact], Mapping[DeliveryState, _Rule]]] = {
+    GateClosed:    _row(GateClosed, {_ACCEPTED: _suppress}, "too_late_to_stop"),
+    CameTooLate:   _row(CameTooLate, {_ACCEPTED: _expire}, "too_late_to_stop"),
+    CannotCompose: _row(CannotCompose, {_ACCEPTED: _fail}, "not_waiting"),
+    PostingStarts: _row(PostingStarts, {_ACCEPTED: _post}, "not_waiting"),
+    NotSent:       _row(NotSent, {_POSTING: _unsend}, "not_posting"),
+    Refused:       _row(Refused, {_POSTING: _fail}, "not_posting"),
+    LeftInDoubt:   _row(LeftInDoubt, {_POSTING: _doubt}, "not_posting"),
+    NotListed:     _row(NotListed, {_POSTING: _lose}, "not_posting"),
+    # From `accepted`: a list, a late answer or a receipt shows that what we took for unsent was sent.
+    ProviderAccepted: _row(ProviderAccepted, {
+        _ACCEPTED: _accept, _POSTING: _accept, _UNKNOWN: _accept,
+        _SENT: _note_answer, _DELIVERED: _note_answer, _UNDELIVERED: _note_answer,
+    }, "ended_without_a_text"),
+    ReceiptCame: _row(ReceiptCame, {
+        _ACCEPTED: _prove_by_receipt, _POSTING: _prove_by_receipt, _UNKNOWN: _prove_by_receipt,
+        _SENT: _fold, _DELIVERED: _fold, _UNDELIVERED: _fold,
+    }, "ended_without_a_text"),
 }  # fmt: skip
-RULES: Final[Mapping[tuple[State, type], Rule]] = {
-    (state, fact): _ROWS[fact][0].get(state, ignored(_ROWS[fact][1])) for state in State for fact in FACTS
+RULES: Final[Mapping[tuple[DeliveryState, type[DeliveryFact]], _Rule]] = {
+    (state, fact): _ROWS[fact][state] for state in DeliveryState for fact in FACTS
 }
+"""Total over DeliveryState x FACTS; a test proves it."""

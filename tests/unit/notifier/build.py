@@ -12,10 +12,13 @@ from schemas.envelope import Event
 from schemas.ids import partition_key, touch_id
 from schemas.inbound import ReceiptReceived, ReceiptStatus
 from schemas.touches import TouchDue
-from services.notifier.adapters.mongo import FakeStore, from_doc
+from services.notifier.adapters.documents import from_document
+from services.notifier.adapters.memory import MemoryStore
 from services.notifier.adapters.replies_tail import FakeTail
+from services.notifier.adapters.store import LANES
 from services.notifier.adapters.twilio import FakeProvider
-from services.notifier.domain.delivery import Delivery, Text
+from services.notifier.domain.delivery import Delivery, RenderedText
+from services.notifier.results import DeliveryResults
 from services.notifier.shell import Shell
 from services.policy.directory import Directory, load_directory
 from services.policy.suppression import suppression_id
@@ -30,7 +33,17 @@ OPEN = datetime(2026, 3, 3, 15, 0, tzinfo=UTC)
 CLOSED = datetime(2026, 3, 3, 3, 0, tzinfo=UTC)
 REAL = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DIRECTORY: Directory = load_directory(Path(__file__).parents[3] / "deploy/examples/lender.yaml")
-TEXT = Text(CALLER, "+12125550100", "Hi", "missed_call_first", 1, "busy", "first-text-variant", 1, 1)
+TEXT = RenderedText(
+    to=CALLER,
+    from_number="+12125550100",
+    body="Hi",
+    template="missed_call_first",
+    version=1,
+    variant="busy",
+    rule="first-text-variant",
+    rule_version=1,
+    segments=1,
+)
 
 
 def touch(**more: Any) -> TouchDue:
@@ -46,7 +59,16 @@ def touch(**more: Any) -> TouchDue:
 
 def event(due: TouchDue | None = None) -> Event[EventData]:
     due = due or touch()
-    return Event(due.touch_id, due, "test", due.due_at, partition_key(LENDER, CALLER), LENDER, "new-york", REAL)
+    return Event(
+        id=due.touch_id,
+        data=due,
+        source="test",
+        time=due.due_at,
+        key=partition_key(LENDER, CALLER),
+        lender_id=LENDER,
+        branch_id="new-york",
+        received_at=REAL,
+    )
 
 
 def delivery(now: datetime = OPEN, **more: Any) -> Delivery:
@@ -66,7 +88,14 @@ def lead_card(**more: Any) -> LeadCard:
 
 def receipt(sid: str, status: ReceiptStatus, code: int | None = None, touch: str | None = None) -> Event[EventData]:
     data = ReceiptReceived(touch_id=touch, sid=sid, status=status, error_code=code, to=CALLER, received_at=REAL)
-    return Event(f"twilio:{sid}:{status}", data, "test", REAL, partition_key(LENDER, CALLER), LENDER)
+    return Event(
+        id=f"twilio:{sid}:{status}",
+        data=data,
+        source="test",
+        time=REAL,
+        key=partition_key(LENDER, CALLER),
+        lender_id=LENDER,
+    )
 
 
 @dataclass
@@ -96,7 +125,7 @@ class Bench:
     """A shell among fakes, and a Room that keeps what it is given."""
 
     clock: FakeClock = field(default_factory=FakeClock)
-    store: FakeStore = field(default_factory=FakeStore)
+    store: MemoryStore = field(default_factory=MemoryStore)
     provider: FakeProvider = field(default_factory=FakeProvider)
     producer: FakeProducer = field(default_factory=FakeProducer)
     tail: FakeTail = field(default_factory=FakeTail)
@@ -107,10 +136,26 @@ class Bench:
     told: int = 0
 
     def __post_init__(self) -> None:
+        results = DeliveryResults(
+            store=self.store,
+            producer=self.producer,
+            directory=self.directory,
+            clock=self.clock,
+            health=self.health,
+            retry_s=0.0,
+        )
         self.shell = Shell(
-            self.store, self.provider, self.producer, self.tail, self.directory, self.clock, self.health, NUMBER_KEY,
-            "https://hooks.example.com", "0",
-        )  # fmt: skip
+            store=self.store,
+            provider=self.provider,
+            results=results,
+            tail=self.tail,
+            directory=self.directory,
+            clock=self.clock,
+            health=self.health,
+            number_key=NUMBER_KEY,
+            public_base_url="https://hooks.example.com",
+            instance="0",
+        )
         self.store.leads[LEAD] = card()
         self.store.officers["dana-whitfield"] = {"_id": "dana-whitfield", "status": "busy"}
 
@@ -132,14 +177,14 @@ class Bench:
         return self.stored(due)
 
     async def again(self) -> None:
-        """Claim what is due and work on it, as the pump does."""
-        now, real = self.clock.now(), self.clock.real_now()
-        claim = await self.store.claim_due(("urgent", "normal"), 9, "again", now, real, real + timedelta(seconds=15))
-        for one in claim:
-            await self.shell.deliver(one)
+        """Claim what is due and work on it, as the dispatcher does."""
+        for lane in LANES:
+            for one in await self.store.claim_due(lane, 9, self.shell.new_claim(), self.clock.now()):
+                if isinstance(one, Delivery):
+                    await self.shell.deliver(one)
 
     def stored(self, due: TouchDue | None = None) -> Delivery:
-        return from_doc(self.store.deliveries[(due or touch()).touch_id])
+        return from_document(self.store.deliveries[(due or touch()).touch_id])
 
     def suppress(self) -> None:
         name = suppression_id(NUMBER_KEY, LENDER, CALLER)

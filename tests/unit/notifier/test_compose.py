@@ -4,13 +4,13 @@ import pytest
 
 from schemas.card import OfficerCard
 from services.notifier.domain.compose import Unsendable, compose
-from services.notifier.domain.delivery import Text
+from services.notifier.domain.delivery import RenderedText
 from tests.unit.notifier.build import CALLER, CLOSED, DIRECTORY, OPEN, delivery, lead_card
 
 
 def words(
     status: str | None = "available", now: object = OPEN, template: str = "missed_call_first", **card: object
-) -> Text:
+) -> RenderedText:
     owner = None if status is None else OfficerCard.model_validate({"_id": "dana-whitfield", "status": status})
     at = CLOSED if now is CLOSED else OPEN
     return compose(delivery(template=template), lead_card(**card), owner, DIRECTORY, at)

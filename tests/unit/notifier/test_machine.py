@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from schemas.touches import TouchFailed, TouchSent, TouchSuppressed, TouchTaskRequested
-from services.notifier.domain.delivery import Delivery, State
+from services.notifier.domain.delivery import Delivery, DeliveryState
 from services.notifier.domain.facts import (
     FACTS,
     CameTooLate,
     CannotCompose,
-    Fact,
+    DeliveryFact,
     GateClosed,
     LeftInDoubt,
     NotListed,
@@ -25,7 +25,7 @@ from services.notifier.domain.facts import (
 from services.notifier.domain.machine import BACKOFF_S, RANK, RULES, Decision, decide
 from tests.unit.notifier.build import OPEN, REAL, TEXT, delivery
 
-EXAMPLES: dict[type, Fact] = {
+EXAMPLES: dict[type, DeliveryFact] = {
     GateClosed: GateClosed("opted_out"), CameTooLate: CameTooLate(), CannotCompose: CannotCompose("no wording"),
     PostingStarts: PostingStarts(TEXT, REAL + timedelta(seconds=10)), ProviderAccepted: ProviderAccepted("SM1"),
     NotSent: NotSent("provider_busy", 429), Refused: Refused("bad_number", 21211), LeftInDoubt: LeftInDoubt("timeout"),
@@ -33,7 +33,7 @@ EXAMPLES: dict[type, Fact] = {
 }  # fmt: skip
 
 
-def so(start: Delivery, *facts: Fact) -> Delivery:
+def so(start: Delivery, *facts: DeliveryFact) -> Delivery:
     for fact in facts:
         start = decide(start, fact, OPEN, REAL).delivery
     return start
@@ -41,24 +41,26 @@ def so(start: Delivery, *facts: Fact) -> Delivery:
 
 POSTING = so(delivery(), EXAMPLES[PostingStarts])
 SENT = so(POSTING, EXAMPLES[ProviderAccepted])
-BY_STATE: dict[State, Delivery] = {
-    State.ACCEPTED: delivery(), State.POSTING: POSTING, State.SENT: SENT,
-    State.DELIVERED: so(SENT, ReceiptCame("SM1", "delivered")),
-    State.UNDELIVERED: so(SENT, ReceiptCame("SM1", "failed")),
-    State.SUPPRESSED: so(delivery(), GateClosed("opted_out")), State.EXPIRED: so(delivery(), CameTooLate()),
-    State.FAILED: so(POSTING, Refused("bad_number", 21211)), State.UNKNOWN: so(POSTING, NotListed()),
+BY_STATE: dict[DeliveryState, Delivery] = {
+    DeliveryState.ACCEPTED: delivery(), DeliveryState.POSTING: POSTING, DeliveryState.SENT: SENT,
+    DeliveryState.DELIVERED: so(SENT, ReceiptCame("SM1", "delivered")),
+    DeliveryState.UNDELIVERED: so(SENT, ReceiptCame("SM1", "failed")),
+    DeliveryState.SUPPRESSED: so(delivery(), GateClosed("opted_out")), DeliveryState.EXPIRED: so(delivery(), CameTooLate()),
+    DeliveryState.FAILED: so(POSTING, Refused("bad_number", 21211)), DeliveryState.UNKNOWN: so(POSTING, NotListed()),
 }  # fmt: skip
 
 
 def test_table_is_total_over_state_and_fact() -> None:
-    assert set(RULES) == {(state, fact) for state in State for fact in FACTS}
-    assert set(BY_STATE) == set(State)
+    assert set(RULES) == {(state, fact) for state in DeliveryState for fact in FACTS}
+    assert set(BY_STATE) == set(DeliveryState)
     assert all(found.state is state for state, found in BY_STATE.items())
 
 
 @pytest.mark.parametrize("fact", EXAMPLES.values(), ids=lambda fact: type(fact).__name__)
-@pytest.mark.parametrize("state", State)
-def test_any_fact_in_any_state_decides_and_the_same_fact_again_says_nothing_new(state: State, fact: Fact) -> None:
+@pytest.mark.parametrize("state", DeliveryState)
+def test_any_fact_in_any_state_decides_and_the_same_fact_again_says_nothing_new(
+    state: DeliveryState, fact: DeliveryFact
+) -> None:
     first = decide(BY_STATE[state], fact, OPEN, REAL)
     if isinstance(fact, PostingStarts | NotSent) and first.ignored is None:
         return  # each is a step of an attempt; an attempt may come again
@@ -67,19 +69,24 @@ def test_any_fact_in_any_state_decides_and_the_same_fact_again_says_nothing_new(
     assert again.delivery.state is first.delivery.state
 
 
-@pytest.mark.parametrize("state", [s for s in State if s not in (State.ACCEPTED, State.POSTING)])
-def test_ended_or_sent_delivery_is_never_posted_again(state: State) -> None:
+@pytest.mark.parametrize(
+    "state", [s for s in DeliveryState if s not in (DeliveryState.ACCEPTED, DeliveryState.POSTING)]
+)
+def test_ended_or_sent_delivery_is_never_posted_again(state: DeliveryState) -> None:
     for fact in EXAMPLES.values():
-        assert decide(BY_STATE[state], fact, OPEN, REAL).delivery.state not in (State.ACCEPTED, State.POSTING)
+        assert decide(BY_STATE[state], fact, OPEN, REAL).delivery.state not in (
+            DeliveryState.ACCEPTED,
+            DeliveryState.POSTING,
+        )
 
 
 def test_posting_holds_the_step_key_and_unsent_or_refused_gives_it_back() -> None:
     assert POSTING.sent_key == "sequence-1:text-now"
     assert SENT.sent_key == "sequence-1:text-now"
-    assert BY_STATE[State.UNKNOWN].sent_key == "sequence-1:text-now"
-    assert BY_STATE[State.UNDELIVERED].sent_key == "sequence-1:text-now"
+    assert BY_STATE[DeliveryState.UNKNOWN].sent_key == "sequence-1:text-now"
+    assert BY_STATE[DeliveryState.UNDELIVERED].sent_key == "sequence-1:text-now"
     assert so(POSTING, NotSent("provider_busy")).sent_key is None
-    assert BY_STATE[State.FAILED].sent_key is None
+    assert BY_STATE[DeliveryState.FAILED].sent_key is None
 
 
 def test_unsent_text_waits_longer_each_time_and_keeps_no_claim() -> None:
@@ -111,12 +118,12 @@ def test_doubt_that_no_list_ends_is_unknown_an_urgent_task_and_no_touch_sent() -
     assert "SocketTimeoutError" in task.reason
 
 
-@pytest.mark.parametrize("state", [State.POSTING, State.UNKNOWN])
-def test_receipt_proves_acceptance_of_a_text_in_doubt(state: State) -> None:
+@pytest.mark.parametrize("state", [DeliveryState.POSTING, DeliveryState.UNKNOWN])
+def test_receipt_proves_acceptance_of_a_text_in_doubt(state: DeliveryState) -> None:
     said = decide(BY_STATE[state], ReceiptCame("SM9", "queued"), OPEN, REAL)
     (sent,) = said.results
     assert isinstance(sent, TouchSent)
-    assert (sent.sid, sent.body, said.delivery.state) == ("SM9", "Hi", State.SENT)
+    assert (sent.sid, sent.body, said.delivery.state) == ("SM9", "Hi", DeliveryState.SENT)
 
 
 def test_receipt_of_failure_for_a_text_in_doubt_says_sent_then_failed() -> None:
@@ -124,12 +131,12 @@ def test_receipt_of_failure_for_a_text_in_doubt_says_sent_then_failed() -> None:
     sent, failed = said.results
     assert isinstance(sent, TouchSent)
     assert isinstance(failed, TouchFailed)
-    assert (failed.error_code, failed.retriable, said.delivery.state) == (30006, False, State.UNDELIVERED)
+    assert (failed.error_code, failed.retriable, said.delivery.state) == (30006, False, DeliveryState.UNDELIVERED)
 
 
 def test_receipt_for_a_text_taken_for_unsent_keeps_it_from_going_again() -> None:
     waiting = so(POSTING, NotSent("provider_busy"))
-    assert so(waiting, ReceiptCame("SM9", "sent")).state is State.SENT
+    assert so(waiting, ReceiptCame("SM9", "sent")).state is DeliveryState.SENT
     assert decide(delivery(), ReceiptCame("SM9", "sent"), OPEN, REAL).ignored == "never_posted"
 
 
@@ -144,10 +151,10 @@ def _ranks(decision: Decision) -> tuple[Any, ...]:
 
 
 def test_receipts_in_any_order_end_at_the_highest_rank() -> None:
-    assert so(SENT, *(ReceiptCame("SM1", s) for s in ("delivered", "sent", "queued"))).state is State.DELIVERED
-    assert so(SENT, *(ReceiptCame("SM1", s) for s in ("queued", "sent", "delivered"))).state is State.DELIVERED
-    late = decide(BY_STATE[State.DELIVERED], ReceiptCame("SM1", "undelivered"), OPEN, REAL)
-    assert _ranks(late) == (State.DELIVERED, "receipt_not_newer")
+    assert so(SENT, *(ReceiptCame("SM1", s) for s in ("delivered", "sent", "queued"))).state is DeliveryState.DELIVERED
+    assert so(SENT, *(ReceiptCame("SM1", s) for s in ("queued", "sent", "delivered"))).state is DeliveryState.DELIVERED
+    late = decide(BY_STATE[DeliveryState.DELIVERED], ReceiptCame("SM1", "undelivered"), OPEN, REAL)
+    assert _ranks(late) == (DeliveryState.DELIVERED, "receipt_not_newer")
     assert set(RANK.values()) == {1, 2, 3, 4, 5, 6}
 
 

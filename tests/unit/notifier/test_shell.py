@@ -7,12 +7,12 @@ import pytest
 
 from schemas.touches import TouchFailed, TouchSuppressed
 from services.notifier.adapters.twilio import Listed
-from services.notifier.domain.delivery import Delivery, State
+from services.notifier.domain.delivery import Delivery, DeliveryState
 from services.notifier.domain.facts import LeftInDoubt, NotSent, ProviderAccepted, Refused
 from services.notifier.domain.gate import Tail
-from services.notifier.errors import StoreAway
 from services.runtime.errors import TransientError
 from services.runtime.handled import APPLIED, ignored
+from services.runtime.mongo_errors import StoreAway
 from tests.unit.notifier.build import CALLER, KEY, LEAD, OPEN, Bench, card, event, receipt, touch
 
 
@@ -44,7 +44,7 @@ async def test_sent_text_stores_its_words_and_times_and_emits_touch_sent_once(be
     stored = await bench.run()
     (text, callback, validity), *more = bench.provider.texts
     assert more == []
-    assert (stored.state, stored.body, stored.variant) == (State.SENT, text.body, "busy")
+    assert (stored.state, stored.body, stored.variant) == (DeliveryState.SENT, text.body, "busy")
     assert callback == f"https://hooks.example.com/webhooks/twilio/message-status?touch={stored.touch_id}"
     assert validity == 300
     assert stored.outbox == ()
@@ -92,7 +92,7 @@ STOPPED: dict[str, Callable[[Bench], object]] = {
 async def test_gate_that_says_no_sends_nothing_and_tells_why(bench: Bench, reason: str) -> None:
     STOPPED[reason](bench)
     stored = await bench.run()
-    assert (stored.state, stored.reason, bench.provider.texts) == (State.SUPPRESSED, reason, [])
+    assert (stored.state, stored.reason, bench.provider.texts) == (DeliveryState.SUPPRESSED, reason, [])
     said = bench.producer.sent[0].data
     assert isinstance(said, TouchSuppressed)
     assert said.reason == reason
@@ -102,7 +102,7 @@ async def test_gate_that_says_no_sends_nothing_and_tells_why(bench: Bench, reaso
 async def test_tail_away_keeps_the_text_unclaimed_and_it_goes_when_the_tail_is_back(bench: Bench) -> None:
     bench.tail.complete = False
     stored = await bench.run()
-    assert (stored.state, stored.claim_by, bench.said()) == (State.ACCEPTED, None, [])
+    assert (stored.state, stored.claim_by, bench.said()) == (DeliveryState.ACCEPTED, None, [])
     bench.tail.complete = True
     await bench.again()
     assert bench.said() == ["touch.sent"]
@@ -118,7 +118,7 @@ async def test_reply_that_arrives_between_gate_and_request_keeps_the_request_fro
 
     bench.shell.tail = LateTail()
     stored = await bench.run()
-    assert (stored.state, stored.sent_key, bench.provider.texts) == (State.ACCEPTED, None, [])
+    assert (stored.state, stored.sent_key, bench.provider.texts) == (DeliveryState.ACCEPTED, None, [])
     await bench.again()
     assert bench.stored().reason == "reply_in_flight"
 
@@ -131,14 +131,14 @@ async def test_what_the_gate_was_told_more_than_a_second_ago_is_asked_again(benc
         return await save(*args)  # type: ignore[arg-type]
 
     bench.store.save = slow  # type: ignore[method-assign, assignment]
-    assert (await bench.run()).state is State.ACCEPTED
+    assert (await bench.run()).state is DeliveryState.ACCEPTED
     assert bench.provider.texts == []
 
 
 async def test_no_connection_or_429_is_tried_again_after_a_pause_and_goes_once(bench: Bench) -> None:
     bench.provider.answers = [NotSent("provider_busy", 20429)]
     waiting = await bench.run()
-    assert (waiting.state, waiting.sent_key, bench.said()) == (State.ACCEPTED, None, [])
+    assert (waiting.state, waiting.sent_key, bench.said()) == (DeliveryState.ACCEPTED, None, [])
     await bench.again()
     assert len(bench.provider.texts) == 1, "not before its pause is over"
     bench.clock.virtual = waiting.not_before
@@ -149,7 +149,7 @@ async def test_no_connection_or_429_is_tried_again_after_a_pause_and_goes_once(b
 async def test_refusal_is_final_with_its_code(bench: Bench) -> None:
     bench.provider.answers = [Refused("opted_out", 21610)]
     stored = await bench.run()
-    assert (stored.state, stored.error_code, stored.sent_key) == (State.FAILED, 21610, None)
+    assert (stored.state, stored.error_code, stored.sent_key) == (DeliveryState.FAILED, 21610, None)
     said = bench.producer.sent[0].data
     assert isinstance(said, TouchFailed)
     assert (said.error_code, said.retriable) == (21610, False)
@@ -166,14 +166,14 @@ async def test_wrong_configuration_is_unready_until_a_text_is_taken_again(bench:
 
 async def test_missing_wording_fails_the_text_and_says_so(bench: Bench) -> None:
     stored = await bench.run(touch(template="no-such-family"))
-    assert stored.state is State.FAILED
+    assert stored.state is DeliveryState.FAILED
     assert bench.said() == ["touch.failed"]
 
 
 async def test_text_in_doubt_is_settled_by_its_receipt(bench: Bench) -> None:
     bench.provider.answers = [LeftInDoubt("ServerDisconnectedError")]
     posting = await bench.run()
-    assert (posting.state, posting.reason, bench.said()) == (State.POSTING, "ServerDisconnectedError", [])
+    assert (posting.state, posting.reason, bench.said()) == (DeliveryState.POSTING, "ServerDisconnectedError", [])
     await bench.shell.on_receipt(receipt("SM7", "queued", touch=posting.touch_id))
     assert bench.stored().sid == "SM7"
     assert await bench.shell.on_receipt(receipt("SM7", "queued")) == ignored("receipt_not_newer")
@@ -189,7 +189,7 @@ async def test_list_adopts_the_same_words_of_this_time_and_nothing_else(
     words = body or posting.body or ""
     bench.provider.list_of = [Listed("SM8", words, bench.clock.virtual - timedelta(seconds=age_s))]
     await bench.shell.resolve(posting)
-    assert bench.stored().state is (State.SENT if found else State.UNKNOWN)
+    assert bench.stored().state is (DeliveryState.SENT if found else DeliveryState.UNKNOWN)
     assert bench.said() == (["touch.sent"] if found else ["touch.task_requested"])
     assert len(bench.provider.texts) == 1
 
@@ -200,7 +200,7 @@ async def test_text_of_another_delivery_is_not_adopted(bench: Bench) -> None:
     posting = await bench.run()
     bench.provider.list_of = [Listed(other.sid or "", posting.body or "", bench.clock.virtual)]
     await bench.shell.resolve(posting)
-    assert bench.stored().state is State.UNKNOWN
+    assert bench.stored().state is DeliveryState.UNKNOWN
 
 
 async def test_list_that_cannot_be_read_leaves_the_doubt(bench: Bench) -> None:
@@ -209,7 +209,7 @@ async def test_list_that_cannot_be_read_leaves_the_doubt(bench: Bench) -> None:
     bench.provider.away = True
     with pytest.raises(TransientError):
         await bench.shell.resolve(posting)
-    assert bench.stored().state is State.POSTING
+    assert bench.stored().state is DeliveryState.POSTING
 
 
 async def test_receipt_for_nothing_of_ours_or_of_another_sid_is_ignored(bench: Bench) -> None:
@@ -252,9 +252,9 @@ async def test_posting_that_was_written_but_not_answered_for_is_taken_back_unsen
     bench.store.save = lost_answer  # type: ignore[method-assign, assignment]
     with pytest.raises(StoreAway):
         await bench.shell.deliver(bench.taken[0])
-    assert bench.stored().state is State.POSTING
+    assert bench.stored().state is DeliveryState.POSTING
     assert await bench.shell.recover(bench.taken[0].touch_id, bench.taken[0].claim_by) is None
-    assert (bench.stored().state, bench.stored().sent_key, bench.provider.texts) == (State.ACCEPTED, None, [])
+    assert (bench.stored().state, bench.stored().sent_key, bench.provider.texts) == (DeliveryState.ACCEPTED, None, [])
 
 
 async def test_mongo_away_after_the_request_keeps_the_answer_until_it_is_saved(
@@ -266,12 +266,8 @@ async def test_mongo_away_after_the_request_keeps_the_answer_until_it_is_saved(
         bench.store.away = 3
         return await send(*args, **kwargs)  # type: ignore[arg-type]
 
-    async def at_once() -> None:
-        return None
-
     monkeypatch.setattr(bench.provider, "send", then_away)
-    monkeypatch.setattr(bench.shell, "pause", at_once)
-    assert (await bench.run()).state is State.SENT
+    assert (await bench.run()).state is DeliveryState.SENT
     assert bench.said() == ["touch.sent"]
 
 
@@ -292,7 +288,7 @@ async def test_receipt_that_is_faster_than_the_answer_ends_in_the_same_place(ben
 
     bench.provider.send = send  # type: ignore[method-assign]
     stored = await bench.run()
-    assert (stored.state, stored.sid) == (State.DELIVERED, "SM5")
+    assert (stored.state, stored.sid) == (DeliveryState.DELIVERED, "SM5")
     assert stored.answered_real is not None
     assert bench.said() == ["touch.sent", "touch.delivered"]
 
@@ -300,7 +296,7 @@ async def test_receipt_that_is_faster_than_the_answer_ends_in_the_same_place(ben
 async def test_officers_text_passes_a_gate_that_is_closed_for_borrowers(bench: Bench) -> None:
     bench.tail.complete = False
     stored = await bench.run(touch(audience="officer"))
-    assert (stored.state, stored.to) == (State.SENT, "+12125550161")
+    assert (stored.state, stored.to) == (DeliveryState.SENT, "+12125550161")
     assert stored.to != CALLER
 
 

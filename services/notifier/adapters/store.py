@@ -1,0 +1,89 @@
+"""What the notifier asks of its store: `mongo.MongoStore` keeps it for real, `memory.MemoryStore` for unit tests.
+
+Both stand under one contract. Every change is conditional on `rev`; one that was decided on an older `rev` changes
+nothing and says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, Protocol
+
+from schemas.base import Lane
+from schemas.card import LeadCard, OfficerCard
+from services.notifier.domain.delivery import Delivery
+
+Saved = Literal["saved", "moved", "sent_key_taken", "sid_taken"]
+"""`moved`: another write came first; `*_taken`: a unique index says another delivery holds it."""
+
+LANES: Final[tuple[Lane, ...]] = ("urgent", "normal", "bulk")
+
+
+@dataclass(frozen=True, slots=True)
+class Borrower:
+    """What the last gate and the wording need of leads' documents."""
+
+    card: LeadCard | None
+    owner: OfficerCard | None
+    suppressed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenDelivery:
+    """A delivery that cannot be worked on: its document cannot be read, or MongoDB refuses to have it claimed."""
+
+    touch_id: str
+    why: str
+
+
+Found = Sequence[Delivery | BrokenDelivery]
+"""What a search found. Broken ones take none of the places that its limit leaves to the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Who takes a delivery, and until when (real) nobody else may."""
+
+    by: str
+    at_real: datetime
+    until_real: datetime
+
+
+class Store(Protocol):
+    """The notifier's documents. Methods raise StoreAway, StoreRefused or UnreadableDocument, nothing of the driver's."""
+
+    async def start(self, key_check: str) -> None:
+        """Make the indexes; raise NumberKeyDiffers when `suppressions` were written with another key."""
+
+    async def stop(self) -> None:
+        """Close the connections."""
+
+    async def insert(self, delivery: Delivery) -> bool:
+        """Keep a new delivery; False when there is one of this touch already."""
+
+    async def get(self, touch_id: str) -> Delivery | None:
+        """Return a delivery."""
+
+    async def find_by_sid(self, sid: str) -> Delivery | None:
+        """Return the delivery that the provider calls `sid`."""
+
+    async def save(self, delivery: Delivery) -> Saved:
+        """Replace the stored delivery of the same `rev`, whose `rev` becomes one higher."""
+
+    async def borrower(self, lead_id: str, suppression_id: str) -> Borrower:
+        """Return the lead's card, its owner and whether the number is suppressed, all in one read."""
+
+    async def claim_due(self, lane: Lane, limit: int, claim: Claim, now: datetime) -> Found:
+        """Claim accepted deliveries of a lane that are due at `now` and nobody's, earliest first."""
+
+    async def outboxes(self, older_than_real: datetime, limit: int) -> Found:
+        """Return deliveries whose results have waited since before then, the longest waiting first."""
+
+    async def pull(self, delivery: Delivery, ids: Sequence[str]) -> None:
+        """Remove results that the broker has acknowledged."""
+
+    async def in_doubt(self, post_by_before_real: datetime, limit: int) -> Found:
+        """Return deliveries still posting whose `post_by_real` is before then, the oldest first."""
+
+    async def busy(self, now: datetime) -> str | None:
+        """Say what is still to do: something due, posting, or not emitted; None when nothing is."""
