@@ -39,6 +39,7 @@ def parse(argv: list[str] | None = None) -> SandboxSettings:
     for share in ("drop", "duplicate", "reorder"):
         parser.add_argument(f"--callback-{share}", type=float, default=0.0, metavar="SHARE")
     parser.add_argument("--callback-statuses", default="queued,sent,final", help="which of queued,sent,final call back")
+    parser.add_argument("--step-s", type=float, default=0.03, help="real seconds from one status of a text to the next")
     given = parser.parse_args(argv)
     logs.set_up("sandbox", given.log_level)
     shares = {name: getattr(given, f"{name}_share") for name in ("reply", "opt_out", "help", "undelivered")}
@@ -57,6 +58,7 @@ def parse(argv: list[str] | None = None) -> SandboxSettings:
                     "borrowers",
                     "seed",
                     "quiet",
+                    "step_s",
                 )
             }
             | {

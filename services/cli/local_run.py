@@ -128,8 +128,10 @@ async def local_run(
         folder.mkdir()
         stack = Stack(folder, state=state, say=say)
         try:
+            say("starting Kafka and MongoDB")
             await asyncio.to_thread(stack.start)
             await mongodb_answers(stack.mongodb)
+            say("creating the topics")
             prefix = f"{fresh_name()}-"
             made = await create_topics(stack.kafka, 1, topics_of(prefix))
             if len(made) <= 1 and (full := await _with_records(stack.kafka)):

@@ -126,7 +126,7 @@ def judgment_of(calls: Iterable[LoggedCall]) -> str:
 
 def play_to_the_end(name: str, title: str, calls: Sequence[LoggedCall], speed: float | None, *, once: bool) -> None:
     """Start everything, play, print; exit 1 when a promise was broken."""
-    console.print(title)
+    console.print(title, markup=False)
     try:
         kept = asyncio.run(_until_told(lambda: _play(name, calls, speed, once=once)))
     except asyncio.CancelledError as error:  # SIGTERM or SIGINT, told by `_until_told`
@@ -144,10 +144,13 @@ async def _until_told(work: Callable[[], Awaitable[bool]]) -> bool:
 
 async def _play(name: str, calls: Sequence[LoggedCall], speed: float | None, *, once: bool) -> bool:
     start = calls[0].started_at - LEAD_IN
-    async with local_run(
-        name, start, lambda line: console.print(f"  {line}"), sandbox_args=("--borrowers", *_quiet())
-    ) as run:
-        console.print(f"  sandbox (every text on a phone): [bold]{run.system.sandbox_url}[/]")
+
+    def say(line: str) -> None:
+        console.print(f"  {line}")
+
+    async with local_run(name, start, say, sandbox_args=("--borrowers", "--step-s", "0", *_quiet())) as run:
+        say(f"sandbox (every text on a phone): [bold]{run.system.sandbox_url}[/]")
+        say(f"playing {len(calls)} calls")
         with Progress(
             TextColumn("playing"), BarColumn(), MofNCompleteColumn(), TextColumn("calls"),
             TextColumn("[cyan]{task.fields[at]}"), TimeElapsedColumn(), console=console, disable=not console.is_terminal,
@@ -157,11 +160,17 @@ async def _play(name: str, calls: Sequence[LoggedCall], speed: float | None, *, 
             def on_clock(at: datetime) -> None:
                 bar.update(task, at=f"{at:%a %H:%M} UTC")
 
+            def on_call(call: LoggedCall) -> None:
+                bar.advance(task)
+                if call is calls[-1] and speed is None:
+                    say("following up until nothing is due: second texts, replies, the next morning's tasks")
+
             player = Replay(
-                run, run.clock_path, ACCOUNT_SID, AUTH_TOKEN, speed,
-                on_call=lambda _: bar.advance(task), on_clock=on_clock,
+                target=run, clock_path=run.clock_path, account_sid=ACCOUNT_SID, auth_token=AUTH_TOKEN, speed=speed,
+                on_call=on_call, on_clock=on_clock,
             )  # fmt: skip
             await player.run(calls, until=calls[-1].ended_at + FOLLOW_UP)
+        say("reading the records")
         summary = await summarise(run.db, run.stack.kafka, run.system.sandbox_url, len(calls))
         show(summary, run, calls)
         if not once:

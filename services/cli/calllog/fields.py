@@ -3,7 +3,10 @@
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
+
+from services.policy.numbers import normalise_caller
 
 MAX_CALL_S: Final = 24 * 3600
 """Twilio ends a call after 24 hours (4 by default): a longer one is a mistake in the file."""
@@ -21,6 +24,9 @@ _FORMATS: Final = (
     "%b %d, %Y %I:%M:%S %p", "%b %d, %Y %H:%M:%S",
 )  # fmt: skip
 _SHOWN: Final = 40
+
+read_number: Final = lru_cache(1 << 14)(normalise_caller)
+"""Reads a number; a log names the same branches, officers and callers again and again."""
 
 
 def parse_when(text: str) -> datetime:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TextIO
 
-from services.cli.calllog.fields import MAX_CALL_S, parse_when
+from services.cli.calllog.fields import MAX_CALL_S, parse_when, read_number
 from services.cli.calllog.model import MAX_CALLS, CallLogError, LoggedCall, LoggedLeg, RowError, Tally
-from services.policy.numbers import normalise_caller
 
 MAX_CHARS: Final = 128 * 1024 * 1024
 """JSON is read whole, unlike CSV: 90 days at 150 calls a day with their legs are about 20 MB."""
@@ -96,11 +95,11 @@ def _call(record: Any) -> LoggedCall | None:
     sender, target = _party(record, "from"), _party(record, "to")
     if not sender.get("phoneNumber") and sender.get("extensionNumber"):
         return None  # a colleague
-    dialled = normalise_caller(_text(target.get("phoneNumber"))).e164
+    dialled = read_number(_text(target.get("phoneNumber"))).e164
     if dialled is None:
         raise RowError("to.phoneNumber", "is not a phone number")
     when = _span(record, "")
-    caller = normalise_caller(_text(sender.get("phoneNumber")))
+    caller = read_number(_text(sender.get("phoneNumber")))
     result = _word(record, "result")
     raw_legs = record.get("legs", [])
     if not isinstance(raw_legs, list):
@@ -144,7 +143,7 @@ def _legs(call_id: str, raw: list[Any], call: _Span, result: str) -> tuple[tuple
             continue
         answered = taken and said in ANSWERED and when.ended_at > when.started_at
         status = "no-answer" if said in ANSWERED and not answered else _LEG_STATUS.get(said, "no-answer")
-        to = normalise_caller(_text(_party(leg, "to").get("phoneNumber"))).e164
+        to = read_number(_text(_party(leg, "to").get("phoneNumber"))).e164
         answered_at = when.started_at if answered else None
         found.append(
             LoggedLeg(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.cli.calllog.fields import parse_duration_s, parse_when, span
+from services.cli.calllog.fields import parse_duration_s, parse_when, read_number, span
 from services.cli.calllog.model import (
     ANSWERED_FROM_S,
     MAX_CALLS,
@@ -21,7 +21,6 @@ from services.cli.calllog.model import (
     RowError,
     Tally,
 )
-from services.policy.numbers import normalise_caller
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "Call Sid": ("callsid", "sid", "callid"),
@@ -200,7 +199,7 @@ def _take(line: int, row: Mapping[str, str], calls: dict[str, LoggedCall], legs:
     answered_at = max(started_at, ended_at - timedelta(seconds=duration_s)) if talked else None
     leg = LoggedLeg(
         leg_id=sid,
-        to=normalise_caller(row["To"]).e164,
+        to=read_number(row["To"]).e164,
         status=status,
         answered=talked,
         started_at=started_at,
@@ -237,10 +236,10 @@ def _duration(row: Mapping[str, str], column: str) -> float | None:
 
 
 def _call(sid: str, status: str, started_at: datetime, ended_at: datetime, row: Mapping[str, str]) -> LoggedCall:
-    dialled = normalise_caller(row["To"]).e164
+    dialled = read_number(row["To"]).e164
     if dialled is None:
         raise RowError("To", f"{row['To'][:40]!r} is not a phone number")
-    caller = normalise_caller(row["From"])
+    caller = read_number(row["From"])
     voicemail_s = min(_duration(row, "Voicemail Duration") or 0.0, (ended_at - started_at).total_seconds())
     return LoggedCall(
         provider="twilio",

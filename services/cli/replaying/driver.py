@@ -73,21 +73,23 @@ class Replay:
             if self.speed is None:
                 await self._leap(http, calls, until)
             else:
-                await self._stroll(http, calls)
+                await self._stroll(http, calls, self.speed)
 
     async def _leap(self, http: aiohttp.ClientSession, calls: Iterable[LoggedCall], until: datetime) -> None:
         rest = iter(calls)
         upcoming = next(rest, None)
-        # `awaited`: a text may come of what was sent. `sent`: something was, and must be known before anything falls due.
+        # `awaited`: what was sent may cause a text, so it is waited for. `sent`: something was sent since the last wait,
+        # and must be known everywhere before anything falls due.
         awaited, sent = True, True
+        due: datetime | None = None
         while True:
             if awaited:
                 await self._idle(http)
                 awaited = sent = False
+                due = await self.target.next_due(http)  # nothing that is not waited for makes anything due sooner
             facts = [self._heap[0].at] if self._heap else []
             if upcoming is not None:
                 facts.append(upcoming.started_at)
-            due = await self.target.next_due(http)
             if due is not None and due > until and not facts:
                 due = None
             if due is not None and sent and due <= min(facts, default=due):
@@ -111,13 +113,12 @@ class Replay:
                 awaited = awaited or hook.decides
             sent = True
 
-    async def _stroll(self, http: aiohttp.ClientSession, calls: Iterable[LoggedCall]) -> None:
-        assert self.speed is not None
+    async def _stroll(self, http: aiohttp.ClientSession, calls: Iterable[LoggedCall], speed: float) -> None:
         clock = FileClock(self.clock_path)
         started = False
         async for at, work in self._in_order(http, calls):
             if not started:
-                write_clock(self.clock_path, at, self.speed)
+                write_clock(self.clock_path, at, speed)
                 started = True
             await clock.sleep_until(at)
             self.on_clock(at)
@@ -176,7 +177,7 @@ class Replay:
             try:
                 busy = await self.target.busy_with(http)
             except (aiohttp.ClientError, TimeoutError) as error:
-                busy = [repr(error)]  # gone, or about to say why: `ended` knows a moment later
+                busy = [repr(error)]  # the process has ended: `ended` says so a moment later
             quiet = quiet + 1 if not busy else 0
             if monotonic_s() > until:
                 raise ReplayError(f"not idle after {IDLE_LIMIT_S:.0f} s: {shortened('; '.join(busy))}")
