@@ -1,1 +1,1 @@
-"""Real Kafka and MongoDB for the tests, from one of two providers, and polling with a deadline."""
+"""What tests of all areas share: real Kafka and MongoDB from one of two providers, a fake clock, polling with a deadline."""
