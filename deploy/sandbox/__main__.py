@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from deploy.sandbox.server import Sandbox
 from deploy.sandbox.settings import ACCOUNT_SID, SandboxSettings
+from schemas.problems import problems_of
 from services.runtime import logs
 
 
@@ -70,8 +71,7 @@ def parse(argv: list[str] | None = None) -> SandboxSettings:
             }
         )
     except ValidationError as error:
-        lines = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
-        parser.error("; ".join(lines))
+        parser.error("; ".join(f"{where}: {why}" if where else why for where, why in problems_of(error)))
 
 
 async def run(settings: SandboxSettings) -> None:

@@ -17,9 +17,10 @@ from deploy.sandbox.model import API_VERSION, Call, Message, TwilioError, new_si
 from deploy.sandbox.settings import SandboxSettings
 from deploy.sandbox.store import Store
 from deploy.sandbox.webhooks import Target
+from schemas.base import E164_PATTERN
 from services.runtime.clock import Clock
 
-E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
+E164 = re.compile(E164_PATTERN, re.ASCII)
 SERVICE_SID = re.compile(r"MG[0-9a-f]{32}", re.ASCII)
 BODY_CHARS_MAX = 1600  # error 21617
 FIELDS_MAX = 60

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from deploy.sandbox.settings import Shares
+from schemas.base import E164
 
 FASTEST_S = 8.0
 SLOWEST_S = 6 * 3600.0
@@ -75,7 +76,7 @@ class Script(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    number: str = Field(pattern=r"^\+[1-9]\d{6,14}$")
+    number: E164
     replies: tuple[Reply, ...] = Field(default=(), max_length=100)
     outcome: Outcome = Outcome()
 

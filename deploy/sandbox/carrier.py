@@ -11,10 +11,11 @@ from typing import Any
 import structlog
 
 from deploy.sandbox.borrowers import SILENT, Behaviour, Outcome, Script, behaviour, scripted
-from deploy.sandbox.model import API_VERSION, Message, new_sid, segments
+from deploy.sandbox.model import API_VERSION, Message, new_sid
 from deploy.sandbox.settings import SandboxSettings
 from deploy.sandbox.store import Store, keyword
 from deploy.sandbox.webhooks import Target, Webhooks
+from services.policy.gsm import segments
 from services.runtime.clock import POLL_S, Clock
 
 log = structlog.get_logger(__name__)

@@ -14,9 +14,10 @@ from deploy.sandbox.model import Call
 from deploy.sandbox.settings import CallbackFaults
 from deploy.sandbox.store import Store
 from deploy.sandbox.webhooks import Webhooks
+from schemas.base import E164
+from schemas.problems import problems_of
 from services.runtime.clock import Clock
 
-PHONE = r"^\+[1-9]\d{6,14}$"
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -41,7 +42,7 @@ class IncomingBody(_Body):
     """`POST /_control/incoming`: a phone texts now, or `after_s` virtual seconds from now."""
 
     from_: str = Field(alias="from", max_length=40)
-    to: str = Field(pattern=PHONE)
+    to: E164
     body: str = Field(max_length=1600)
     after_s: float = Field(default=0.0, ge=0, le=90 * 86_400)
 
@@ -100,10 +101,7 @@ async def read(request: web.Request, kind: type[Body]) -> Body:
     try:
         return kind.model_validate_json(await request.read())
     except ValidationError as error:
-        wrong = [
-            {"field": ".".join(map(str, found["loc"])) or "body", "problem": found["msg"]}
-            for found in error.errors(include_input=False, include_url=False)
-        ]
+        wrong = [{"field": where or "body", "problem": why} for where, why in problems_of(error)]
         raise web.HTTPBadRequest(
             text=BadBody(errors=wrong).model_dump_json(), content_type="application/json"
         ) from error

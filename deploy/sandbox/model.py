@@ -6,7 +6,7 @@ from email.utils import format_datetime
 from typing import Any
 from uuid import uuid4
 
-import smsutil
+from services.policy.gsm import segments
 
 API_VERSION = "2010-04-01"
 FINAL = frozenset({"delivered", "undelivered", "failed", "received"})
@@ -26,11 +26,6 @@ ERROR_WORDS = {
 def new_sid(prefix: str) -> str:
     """Return a Twilio-shaped id: two letters and 32 hex digits."""
     return prefix + uuid4().hex
-
-
-def segments(body: str) -> int:
-    """Return how many SMS segments carriers make of a body: GSM-7 160 or 153 each, else UCS-2 70 or 67."""
-    return max(1, len(smsutil.split(body).parts))
 
 
 def rfc2822(when: datetime | None) -> str | None:

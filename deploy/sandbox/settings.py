@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from schemas.base import E164_PATTERN
+
 ACCOUNT_SID = "AC" + "0" * 32
 """Obviously nobody's account, in the shape that the services insist on."""
 
@@ -62,7 +64,7 @@ class SandboxSettings(BaseModel):
         default="/webhooks/twilio/sms#rc=5&rp=all", description="the Messaging webhook, with Twilio's override fragment"
     )
     service_number: str = Field(
-        default="+15550006100", pattern=r"^\+[1-9]\d{6,14}$", description="the number a Messaging Service sends from"
+        default="+15550006100", pattern=E164_PATTERN, description="the number a Messaging Service sends from"
     )
     clock: str = Field(default="system", description="`system`, or the path of a clock file")
     status_steps: tuple[str, ...] = Field(default=("queued", "sent", "final"), description="which statuses call back")

@@ -8,10 +8,11 @@ from pydantic import ValidationError
 
 from deploy.sandbox.borrowers import Script, behaviour, scripted
 from deploy.sandbox.faults import Faults, FaultSpec
-from deploy.sandbox.model import Message, new_sid, segments
+from deploy.sandbox.model import Message, new_sid
 from deploy.sandbox.settings import SandboxSettings, Shares
 from deploy.sandbox.store import Store, keyword
 from deploy.sandbox.webhooks import Target
+from services.policy.gsm import segments
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 NUMBERS = [f"+1512555{n:04d}" for n in range(4000)]
