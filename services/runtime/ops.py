@@ -1,12 +1,16 @@
 """The operations port of every service: /healthz, /readyz, /metrics, and /idle while the clock is a file."""
 
+from importlib.metadata import version
+from typing import Final
+
 from aiohttp import web
 from prometheus_client import REGISTRY, CollectorRegistry, Info
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from services.runtime.health import Health
 
-VERSION = "0.1.0"
+VERSION: Final = version("ringback")
+"""As pyproject.toml has it."""
 _build = Info("ringback_build", "Version of the running service.")
 
 
