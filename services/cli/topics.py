@@ -5,12 +5,10 @@ from collections.abc import Awaitable
 from typing import Annotated, TypeVar
 
 import typer
-from aiokafka.errors import KafkaError
 
-from schemas.topics import topics_of
 from services.cli.exits import Cannot
 from services.runtime.settings import RuntimeSettings
-from services.runtime.topics_admin import TopicsDiffer, check_topics, create_topics
+from services.runtime.topics_admin import KafkaAway, TopicsDiffer, check_topics, create_topics
 
 app = typer.Typer(
     help="Create the topics, or check that the broker has them as this version needs them.", no_args_is_help=True
@@ -40,7 +38,7 @@ def check() -> None:
 
 
 async def _create(settings: RuntimeSettings, replication: int) -> list[str]:
-    topics = topics_of(settings.group_prefix)
+    topics = settings.topics()
     servers = settings.kafka_bootstrap_servers
     made = await _answered(create_topics(servers, replication, topics), servers)
     try:
@@ -55,7 +53,7 @@ async def _create(settings: RuntimeSettings, replication: int) -> list[str]:
 
 async def _check(settings: RuntimeSettings) -> None:
     await _answered(
-        check_topics(settings.kafka_bootstrap_servers, topics_of(settings.group_prefix)),
+        check_topics(settings.kafka_bootstrap_servers, settings.topics()),
         settings.kafka_bootstrap_servers,
     )
 
@@ -64,8 +62,8 @@ async def _answered(work: Awaitable[T], servers: str) -> T:
     try:
         async with asyncio.timeout(LIMIT_S):
             return await work
-    except (KafkaError, TimeoutError) as error:
+    except (KafkaAway, TimeoutError) as error:
         raise Cannot(
-            f"Kafka at {servers} does not answer ({type(error).__name__})",
+            f"Kafka at {servers} does not answer",
             "start it, or name another in RINGBACK_KAFKA_BOOTSTRAP_SERVERS",
         ) from error
