@@ -1,5 +1,6 @@
-"""Plumbing that every service shares, with no business words in it.
+"""What every service shares, with no business words in it.
 
-Settings, logging, metrics, health, the clock, Kafka's producer and consumer loop, dead letters. Whatever knows what
-a lead or a touch is belongs to a service; whatever is a rule of law or taste belongs to `services.policy`.
+Settings, exit codes, logging, metrics, health, the clock, periodic rounds; Kafka's producer, consumer loop, dead letters
+and topics; MongoDB's errors. What knows a lead or a touch belongs to a service; a rule of law or taste belongs to
+`services.policy`.
 """

@@ -1,9 +1,9 @@
-"""The one place that reads a clock (ruff's banned-api rule holds everyone else to it).
+"""The only module that reads a clock; a rule of ruff's (banned-api) keeps every other one from it.
 
-Two times run side by side. *Virtual* time is what the business happens in: event times, delays, windows, expiry.
-*Real* time is what machines wait in: time-outs, leases, latency. With `RINGBACK_CLOCK=system` they are the same. With a
-file they differ: tests, replay and chaos write `{"virtual_start", "real_start", "rate"}` and every process follows it
-(`write_clock`). A rate of 0 makes virtual time stand still between moves.
+There are two times. *Virtual* time is that of the business: event times, delays, windows, expiry. *Real* time is that of
+the machines: time-outs, leases, latency. With `RINGBACK_CLOCK=system` they are the same. With a file they differ: tests,
+replays and chaos runs write `{"virtual_start", "real_start", "rate"}` (`write_clock`), and every process follows it. At
+rate 0 virtual time stands still until someone moves it.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 POLL_S = 0.02
-"""How often a sleeper looks again at a clock file: short enough that a moved clock is noticed at once."""
+"""How often a sleeper looks again at a clock file: short, so that a moved clock is noticed at once."""
 
 
 def real_now() -> datetime:
@@ -136,9 +136,9 @@ def read_clock(path: Path) -> ClockFile:
     try:
         data = json.loads(path.read_text())
         found = ClockFile(
-            datetime.fromisoformat(data["virtual_start"]),
-            datetime.fromisoformat(data["real_start"]),
-            float(data["rate"]),
+            virtual_start=datetime.fromisoformat(data["virtual_start"]),
+            real_start=datetime.fromisoformat(data["real_start"]),
+            rate=float(data["rate"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
@@ -150,7 +150,7 @@ def read_clock(path: Path) -> ClockFile:
 
 
 def write_clock(path: Path, virtual: datetime, rate: float) -> None:
-    """Set a clock file so that it is `virtual` now and runs at `rate` from here on; readers see old or new, never half."""
+    """Set a clock file to `virtual` now, running at `rate` from here on; readers see the old file or the new, never half."""
     data = {"virtual_start": virtual.isoformat(), "real_start": real_now().isoformat(), "rate": rate}
     fd, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     with os.fdopen(fd, "w") as out:

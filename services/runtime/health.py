@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from services.runtime.clock import monotonic_s
 
 STALLED_AFTER_S = 60.0
-"""A loop that has not turned for this long is stuck; well above the longest single piece of work (10 s at Twilio)."""
+"""A loop without a beat for this long is stuck; the longest single piece of work takes 10 s (a request to Twilio)."""
 
 
 @dataclass
@@ -26,11 +26,11 @@ class Health:
         self.not_ready[part] = why
 
     def beat(self, loop: str) -> None:
-        """Say that a loop has turned; liveness is progress, not existence."""
+        """Say that a loop makes progress: that, not a process that exists, is liveness."""
         self.beats[loop] = monotonic_s()
 
     def stalled(self) -> dict[str, float]:
-        """Return the loops that have not turned for too long, with the seconds since they last did."""
+        """Return the loops without a beat for too long, with the seconds since their last."""
         now = monotonic_s()
         return {loop: round(now - at, 1) for loop, at in self.beats.items() if now - at > STALLED_AFTER_S}
 

@@ -1,7 +1,7 @@
 """Where topics end, asked on a connection of its own.
 
-A consumer's own connection answers such a question only after the long poll that is under way (up to half a second in
-Faust), and a replay asks it thousands of times.
+On a consumer's own connection the answer waits for the long poll that is under way (up to half a second in Faust), and a
+replay asks thousands of times.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 
 class Ends:
-    """A reader of end offsets that joins no group; connects when first asked."""
+    """A reader of end offsets that joins no group; it connects when first asked."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -37,7 +37,7 @@ class Ends:
             return self._consumer
 
     async def stop(self) -> None:
-        """Let go."""
+        """Disconnect."""
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
             await consumer.stop()

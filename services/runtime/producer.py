@@ -1,7 +1,7 @@
-"""The producer that promises: what it returns from is acknowledged by every replica; and its fake."""
+"""The producer: a send returns once every in-sync replica has acknowledged it; its fake; and Kafka's errors as ours."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -88,10 +88,23 @@ class Producer(Protocol):
 
 
 class KafkaProducer:
-    """The real one: idempotent, all replicas."""
+    """The real one: idempotent, acknowledged by all in-sync replicas.
 
-    def __init__(self, bootstrap_servers: str, client_id: str, request_timeout_s: float = 10.0) -> None:
-        self._producer = AIOKafkaProducer(
+    Args:
+        bootstrap_servers: the cluster.
+        client_id: our name in the broker's logs and quotas.
+        request_timeout_s: how long one request may take.
+        make_producer: another client; tests only.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        client_id: str,
+        request_timeout_s: float = 10.0,
+        make_producer: Callable[..., AIOKafkaProducer] = AIOKafkaProducer,
+    ) -> None:
+        self._producer = make_producer(
             bootstrap_servers=bootstrap_servers,
             client_id=client_id,
             acks="all",
@@ -106,7 +119,7 @@ class KafkaProducer:
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Flush what is under way and leave."""
+        """Send what is under way, and disconnect."""
         await self._producer.stop()
 
     async def check(self) -> None:

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import structlog
 
@@ -17,7 +17,8 @@ from services.runtime.settings import RuntimeSettings
 
 log = structlog.get_logger(__name__)
 
-STOP_LIMIT_S = 30.0
+STOP_LIMIT_S: Final = 30.0
+"""How long all parts together may take to stop; what they leave, the next process repeats."""
 
 
 class Part(Protocol):
@@ -30,7 +31,7 @@ class Part(Protocol):
         """Work until stopped; returning or raising before that ends the service."""
 
     async def stop(self) -> None:
-        """Finish what is in hand and let go."""
+        """Finish what is in hand and disconnect."""
 
 
 class Resource:
@@ -44,7 +45,7 @@ class Resource:
         await asyncio.Event().wait()
 
     async def stop(self) -> None:
-        """Let go."""
+        """Disconnect."""
 
 
 @runtime_checkable
@@ -103,7 +104,9 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
     for task in tasks:
         task.cancel()
     if tasks:
-        await asyncio.wait(tasks, timeout=STOP_LIMIT_S)  # a library that swallows its cancellation must not hold us
+        await asyncio.wait(
+            tasks, timeout=STOP_LIMIT_S
+        )  # a library that swallows its cancellation must not keep the process
     await runner.cleanup()
     log.info("stopped", code=code)
     return code

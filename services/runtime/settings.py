@@ -120,7 +120,7 @@ class MongoSettings(RuntimeSettings):
 
 
 class LenderSettings(RuntimeSettings):
-    """For services that need the lender's file and the key that hides numbers in `suppressions`."""
+    """For services that need the lender's file."""
 
     directory: Path = Field(description="the lender's file", examples=["deploy/examples/lender.yaml"])
 
@@ -132,7 +132,7 @@ class NumberKeySettings(RuntimeSettings):
 
 
 class TwilioSettings(RuntimeSettings):
-    """For services that speak to, or are spoken to by, Twilio."""
+    """For services that call Twilio, or that Twilio calls."""
 
     twilio_account_sid: Annotated[
         str, written("AC[0-9a-fA-F]{32}", "is not an account SID; write AC and 32 hexadecimal digits")

@@ -1,4 +1,4 @@
-"""The clock of DESIGN 7."""
+"""Virtual time follows a file that tests and replays move; without one it is the machine's (design 7)."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.clock import FileClock, SystemClock, clock_from, real_now, write_clock
+from services.runtime.clock import POLL_S, FileClock, SystemClock, clock_from, real_now, write_clock
 
 START = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ async def test_sleeper_wakes_when_the_clock_is_moved_past_its_time(tmp_path: Pat
     path = tmp_path / "clock.json"
     write_clock(path, START, 0)
     sleeper = asyncio.create_task(FileClock(path).sleep_until(START + timedelta(days=1)))
-    await asyncio.sleep(0)
+    await asyncio.sleep(3 * POLL_S)  # it has looked, and it is not time
     assert not sleeper.done()
     write_clock(path, START + timedelta(days=1), 0)
     async with asyncio.timeout(5):

@@ -1,12 +1,15 @@
 """What Kafka's client raises when sending becomes ours: wait, refuse the record, or end the process."""
 
+import asyncio
 import inspect
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import errors as kafka
 
+from schemas.envelope import Wire
 from services.runtime.errors import PermanentError, ProcessMustEnd, TransientError
-from services.runtime.producer import ERRORS, ProducerEnded, RecordRefused, kind_of
+from services.runtime.producer import ERRORS, KafkaProducer, ProducerEnded, RecordRefused, kind_of
 
 NEVER_WHEN_SENDING = {
     # groups and offsets
@@ -69,3 +72,67 @@ def test_record_refused_is_permanent_and_everything_that_passes_is_waited_for(
 def test_our_kinds_say_what_their_callers_do() -> None:
     assert issubclass(RecordRefused, PermanentError)
     assert issubclass(ProducerEnded, ProcessMustEnd)
+
+
+class Client:
+    """What our producer asks of aiokafka's; `fail` and `fail_ack` say what goes wrong with a record of that value."""
+
+    def __init__(
+        self, fail: dict[bytes, Exception] | None = None, fail_ack: dict[bytes, Exception] | None = None
+    ) -> None:
+        self.fail, self.fail_ack = fail or {}, fail_ack or {}
+        self.sent: list[bytes] = []
+        self._sender = SimpleNamespace(sender_task=None)
+
+    def __call__(self, **_settings: object) -> "Client":
+        """Be made."""
+        return self
+
+    def end(self) -> None:
+        """End the background task that sends."""
+        self._sender.sender_task = SimpleNamespace(done=lambda: True)
+
+    async def send(self, _topic: str, value: bytes, **_more: object) -> "asyncio.Future[None]":
+        """Take a record."""
+        if (error := self.fail.get(value)) is not None:
+            raise error
+        self.sent.append(value)
+        ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if (error := self.fail_ack.get(value)) is not None:
+            ack.set_exception(error)
+        else:
+            ack.set_result(None)
+        return ack
+
+
+def wire(value: bytes) -> Wire:
+    return Wire("leads", b"key", value, [])
+
+
+async def test_records_are_sent_in_order_and_returned_from_once_acknowledged() -> None:
+    client = Client()
+    await KafkaProducer("nowhere:1", "it", make_producer=client).send_wire(wire(b"1"), wire(b"2"))
+    assert client.sent == [b"1", b"2"]
+
+
+async def test_record_too_large_for_kafka_is_refused_for_good() -> None:
+    """It used to be waited for: its partition stood for good."""
+    client = Client(fail={b"large": kafka.MessageSizeTooLargeError("1048577 bytes")})
+    with pytest.raises(RecordRefused, match="1048577 bytes"):
+        await KafkaProducer("nowhere:1", "it", make_producer=client).send_wire(wire(b"1"), wire(b"large"))
+
+
+async def test_broker_without_enough_replicas_is_waited_for() -> None:
+    client = Client(fail_ack={b"1": kafka.NotEnoughReplicasError()})
+    with pytest.raises(TransientError) as found:
+        await KafkaProducer("nowhere:1", "it", make_producer=client).send_wire(wire(b"1"))
+    assert not isinstance(found.value, ProcessMustEnd)
+
+
+@pytest.mark.parametrize("error", [kafka.OutOfOrderSequenceNumber(), kafka.KafkaError("Unexpected error")])
+async def test_producer_that_can_never_send_again_says_so(error: kafka.KafkaError) -> None:
+    client = Client(fail_ack={b"1": error})
+    if type(error) is kafka.KafkaError:
+        client.end()
+    with pytest.raises(ProducerEnded):
+        await KafkaProducer("nowhere:1", "it", make_producer=client).send_wire(wire(b"1"))

@@ -1,0 +1,107 @@
+"""A service starts its parts in order, prints its ports, stops in reverse order, and says by its exit code how it ended."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from services.runtime import service
+from services.runtime.exits import EXIT_FAILED, EXIT_STOPPED
+from services.runtime.health import Health
+from services.runtime.settings import RuntimeSettings
+
+SETTINGS = RuntimeSettings(kafka_bootstrap_servers="127.0.0.1:9", ops_port=0)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A service sets up logging for its whole process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+class Part(service.Resource):
+    """Notes what is done to it."""
+
+    def __init__(self, name: str, story: list[str], broken: str = "") -> None:
+        self._name, self._story, self._broken = name, story, broken
+
+    def _note(self, what: str) -> None:
+        self._story.append(f"{what} {self._name}")
+        if self._broken == what:
+            raise RuntimeError(f"cannot {what}")
+
+    async def start(self) -> None:
+        """Note it."""
+        self._note("start")
+
+    async def run(self) -> None:
+        """Wait, or fail."""
+        self._note("run")
+        await super().run()
+
+    async def stop(self) -> None:
+        """Note it."""
+        self._note("stop")
+
+
+class Listening(Part):
+    """A part with a port."""
+
+    ports = {"port": 8080}  # noqa: RUF012
+
+
+async def run(*parts: service.Part) -> int:
+    """Run a service that is told to stop as soon as it is ready."""
+    health = Health()
+
+    async def end() -> None:
+        while health.not_ready:
+            await asyncio.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ending = asyncio.create_task(end())
+    try:
+        async with asyncio.timeout(10):
+            return await service.run("it", SETTINGS, health, parts)
+    finally:
+        ending.cancel()
+
+
+async def test_parts_start_in_order_stop_in_reverse_order_and_print_their_ports(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    story: list[str] = []
+    assert await run(Part("a", story), Listening("b", story)) == EXIT_STOPPED
+    assert story == ["start a", "start b", "run a", "run b", "stop b", "stop a"]
+    said = json.loads(capsys.readouterr().out)
+    assert (said["service"], said["port"]) == ("it", 8080)
+    assert said["ops_port"] > 0
+
+
+async def test_part_that_cannot_start_ends_the_service_and_what_had_started_is_stopped() -> None:
+    story: list[str] = []
+    assert await run(Part("a", story), Part("b", story, broken="start")) == EXIT_FAILED
+    assert story == ["start a", "start b", "stop a"]
+
+
+async def test_part_that_ends_ends_the_service() -> None:
+    story: list[str] = []
+    assert await run(Part("a", story), Part("b", story, broken="run")) == EXIT_FAILED
+    assert story[-2:] == ["stop b", "stop a"]
+
+
+async def test_part_that_cannot_stop_does_not_keep_the_others_from_stopping() -> None:
+    story: list[str] = []
+    assert await run(Part("a", story), Part("b", story, broken="stop")) == EXIT_FAILED
+    assert story[-2:] == ["stop b", "stop a"]
