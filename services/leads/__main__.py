@@ -28,9 +28,14 @@ async def run_leads(settings: LeadsSettings) -> int:
     producer = KafkaProducer(servers, f"leads-{settings.instance}")
     shell = Shell(store, producer, directory, clock, key)
     loop = ConsumerLoop(
-        topics=TOPICS, group=settings.group("leads"), bootstrap_servers=servers, handler=shell.handle,
-        producer=producer, health=health, instance=settings.instance,
-    )  # fmt: skip
+        topics=TOPICS,
+        group=settings.group("leads"),
+        bootstrap_servers=servers,
+        handler=shell.handle,
+        producer=producer,
+        health=health,
+        instance=settings.instance,
+    )
     settler = Settler(store, shell, clock, health, partial(loop.caught_up, CallFact.TOPIC))
     health.idle_checks.append(partial(busy_with, store))
     connections = Connections(store, Assigner(store, directory), producer, key)

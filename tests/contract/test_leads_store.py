@@ -15,11 +15,11 @@ from services.leads.adapters.store import LeadStore
 from services.leads.domain.messages import Message, Reply, TouchRecord
 from services.leads.domain.model import (
     Call,
-    CallReport,
     Lead,
     Leg,
     OfficerState,
     OutboxEntry,
+    ReportedTalk,
     StepStanding,
     Task,
     Voicemail,
@@ -93,7 +93,7 @@ FULL_CALL = _call(
     ended_at=LATER,
     legs=(Leg("CA2", officer_id="dana", answered_at=NOW, status="completed", ended_at=LATER), Leg("CA3")),
     voicemail=True,
-    report=CallReport(True, 3.5),
+    report=ReportedTalk(True, 3.5),
     voicemails=(Voicemail("RE1", "CA1", url="https://example.test", duration_s=3.0, transcript="Hello"),),
     facts=("a", "b"),
     outcome="missed",

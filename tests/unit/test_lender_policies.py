@@ -1,7 +1,7 @@
 """What the lender's policies make of a missed call, through the code of leads, the sequencer and the notifier."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -30,15 +30,19 @@ class Recovery:
 
     policies: Policies
     offset_s: float = 0.0
-    leads: Rig = field(default_factory=Rig)
+    leads: Rig = field(init=False)
     results: list[TouchResult] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.lender = DIRECTORY.model_copy(update={"policies": self.policies})
+        self.leads = Rig(lender=self.lender)
 
     async def run(self, *before: Event[EventData]) -> None:
         await self.leads.seed()
         self.leads.clock.virtual += timedelta(seconds=self.offset_s + TALKS_S)
         await self.leads.give(*before, *InboundCall(offset_s=self.offset_s).missed())
-        bench = Bench(directory=DIRECTORY.model_copy(update={"policies": self.policies}))
+        bench = Bench(directory=self.lender)
         bench.store.leads, bench.store.officers = dict(self.leads.store.leads), dict(self.leads.store.officers_)
         todo = [decode(record.key, record.value, record.headers) for record in self.leads.producer.records]
         timers: list[Event[EventData]] = []
@@ -58,6 +62,7 @@ class Recovery:
             else:
                 if isinstance(told.data, TouchResult):
                     self.results.append(told.data)
+                    await self.leads.give(told)
                 decision = decide(row, told, CADENCES)
                 row = decision.row
                 todo += events(decision.effects, row, told)
@@ -86,6 +91,9 @@ async def test_no_text_after_hours_drops_both_texts_of_a_night_call_and_keeps_th
     assert found.texts == []
     assert found.dropped() == {"text-now": "after_hours_policy", "text-10min": "first_text_missing"}
     assert found.calls_asked_for() == ["call-morning"]
+    task = found.leads.lead()["task"]
+    assert task["due_at"] == datetime(2026, 3, 4, 13, 30, tzinfo=UTC), "Wednesday 8:30 in New York, and not at once"
+    assert task["reasons"][0] == "missed_call"
 
 
 async def test_no_text_after_hours_changes_nothing_about_a_call_at_noon() -> None:

@@ -15,11 +15,11 @@ from schemas.envelope import Wire
 from services.leads.domain.messages import Reply, TouchRecord
 from services.leads.domain.model import (
     Call,
-    CallReport,
     Lead,
     Leg,
     OfficerState,
     OutboxEntry,
+    ReportedTalk,
     StepStanding,
     Task,
     Voicemail,
@@ -38,7 +38,7 @@ STORED_AS: Final[Mapping[tuple[type, str], str]] = {
 _NESTED: Final[Mapping[tuple[type, str], type]] = {
     (Call, "legs"): Leg,
     (Call, "voicemails"): Voicemail,
-    (Call, "report"): CallReport,
+    (Call, "report"): ReportedTalk,
     (Lead, "task"): Task,
     (Lead, "touches"): StepStanding,
     (Lead, "outbox"): OutboxEntry,
@@ -46,7 +46,7 @@ _NESTED: Final[Mapping[tuple[type, str], type]] = {
 }
 _DAYS: Final = frozenset({(Lead, "local_day"), (OfficerState, "day")})
 _ENUMS: Final[Mapping[tuple[type, str], type[Enum]]] = {(Reply, "keyword"): Keyword}
-_MODELS: Final = (Call, Lead, OfficerState, Task, Leg, Voicemail, CallReport, StepStanding, Reply, TouchRecord)
+_MODELS: Final = (Call, Lead, OfficerState, Task, Leg, Voicemail, ReportedTalk, StepStanding, Reply, TouchRecord)
 _FIELDS: Final[Mapping[type, tuple[tuple[str, str], ...]]] = {
     model: tuple((field.name, STORED_AS.get((model, field.name), field.name)) for field in fields(model))
     for model in _MODELS

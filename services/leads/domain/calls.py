@@ -26,9 +26,9 @@ from services.leads.domain.model import (
     SEEN_LIMIT,
     VOICEMAILS_LIMIT,
     Call,
-    CallReport,
     DecidedBy,
     Leg,
+    ReportedTalk,
     Voicemail,
 )
 
@@ -94,7 +94,7 @@ def add_fact(call: Call, event: Event[CallFact]) -> Call | None:
                 started_at=fact.started_at,
                 ended_at=fact.ended_at,
                 duration_s=fact.duration_s,
-                report=CallReport(fact.answered, fact.talk_time_s),
+                report=ReportedTalk(fact.answered, fact.talk_time_s),
                 voicemail=call.voicemail or fact.voicemail,
             )
     return call

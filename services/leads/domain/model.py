@@ -59,8 +59,8 @@ class Voicemail:
 
 
 @dataclass(frozen=True, slots=True)
-class CallReport:
-    """A whole call as its phone system reports it."""
+class ReportedTalk:
+    """What a phone system that reports whole calls says of the talk in one."""
 
     answered: bool
     talk_time_s: float
@@ -89,7 +89,7 @@ class Call:
     legs: tuple[Leg, ...] = ()
     voicemails: tuple[Voicemail, ...] = ()
     voicemail: bool = False
-    report: CallReport | None = None
+    report: ReportedTalk | None = None
     facts: tuple[str, ...] = ()
     received_at: datetime | None = None
     traceparent: str = ""

@@ -40,9 +40,13 @@ class Rig:
     def system(self, name: str = "a", **env: str) -> System:
         """Return another instance's settings; start it with `start("leads")`."""
         found = System(
-            self.kafka.bootstrap_servers, self.mongo.url, self.folder / name, self.database.name,
-            group_prefix=self.prefix, env={"RINGBACK_INSTANCE": name, "RINGBACK_LOG_LEVEL": "INFO", **env},
-        )  # fmt: skip
+            self.kafka.bootstrap_servers,
+            self.mongo.url,
+            self.folder / name,
+            self.database.name,
+            group_prefix=self.prefix,
+            env={"RINGBACK_INSTANCE": name, "RINGBACK_LOG_LEVEL": "INFO", **env},
+        )
         self.systems.append(found)
         return found
 
@@ -62,8 +66,9 @@ class Rig:
 
     async def read(self) -> None:
         """Read the `leads` topic until cancelled."""
-        consumer = AIOKafkaConsumer("leads", bootstrap_servers=self.kafka.bootstrap_servers, group_id=None,
-                                    auto_offset_reset="earliest")  # fmt: skip
+        consumer = AIOKafkaConsumer(
+            "leads", bootstrap_servers=self.kafka.bootstrap_servers, group_id=None, auto_offset_reset="earliest"
+        )
         await consumer.start()
         try:
             async for record in consumer:

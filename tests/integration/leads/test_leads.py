@@ -82,8 +82,12 @@ async def test_outbox_left_by_a_dead_process_is_emitted_by_the_next(rig: Rig) ->
     entries = [one for one in rig.told if one.data.caller == caller]
     await system.kill("leads")
     other = rig.caller()
-    wire = Wire("leads", f"{LENDER}:{other}".encode(), entries[0].data.model_copy(update={"caller": other})
-                .model_dump_json().encode(), _headers())  # fmt: skip
+    wire = Wire(
+        "leads",
+        f"{LENDER}:{other}".encode(),
+        entries[0].data.model_copy(update={"caller": other}).model_dump_json().encode(),
+        _headers(),
+    )
     left = Lead(
         lead_id="left-behind",
         lender_id=LENDER,
@@ -105,8 +109,13 @@ async def test_outbox_left_by_a_dead_process_is_emitted_by_the_next(rig: Rig) ->
 
 
 def _headers() -> list[tuple[str, bytes]]:
-    found = {"ce_id": "left-behind:1", "ce_type": "lead.opened", "ce_source": "test", "ce_time": AT.isoformat(),
-             "ce_lenderid": LENDER}  # fmt: skip
+    found = {
+        "ce_id": "left-behind:1",
+        "ce_type": "lead.opened",
+        "ce_source": "test",
+        "ce_time": AT.isoformat(),
+        "ce_lenderid": LENDER,
+    }
     return [(name, value.encode()) for name, value in found.items()]
 
 

@@ -80,28 +80,53 @@ class InboundCall:
         return self._fact(CallStarted, "started", 0, legs_dialled=self.legs, started_at=self.at(0))
 
     def leg_answered(self, leg: int = 1, *, named: bool = True) -> Event[CallFact]:
-        return self._fact(CallLegAnswered, f"L{leg}:answered", 6, named=named, leg_id=f"{self.call_id}L{leg}",
-                          officer_id="dana-whitfield", answered_at=self.at(6))  # fmt: skip
+        return self._fact(
+            CallLegAnswered,
+            f"L{leg}:answered",
+            6,
+            named=named,
+            leg_id=f"{self.call_id}L{leg}",
+            officer_id="dana-whitfield",
+            answered_at=self.at(6),
+        )
 
     def leg_ended(self, leg: int = 1, status: LegStatus = "no-answer") -> Event[CallFact]:
-        return self._fact(CallLegEnded, f"L{leg}:ended", 20, leg_id=f"{self.call_id}L{leg}", status=status,
-                          ended_at=self.at(20))  # fmt: skip
+        return self._fact(
+            CallLegEnded, f"L{leg}:ended", 20, leg_id=f"{self.call_id}L{leg}", status=status, ended_at=self.at(20)
+        )
 
     def ended(self, seconds: float = 21) -> Event[CallFact]:
-        return self._fact(CallEnded, "ended:completed", seconds, status="completed", duration_s=seconds,
-                          ended_at=self.at(seconds))  # fmt: skip
+        return self._fact(
+            CallEnded, "ended:completed", seconds, status="completed", duration_s=seconds, ended_at=self.at(seconds)
+        )
 
     def recorded(self, duration_s: float = 12.0) -> Event[CallFact]:
-        return self._fact(VoicemailRecorded, "RE1:recorded", 40, named=False, recording_id=f"{self.call_id}RE",
-                          url="https://example.test/RE", duration_s=duration_s)  # fmt: skip
+        return self._fact(
+            VoicemailRecorded,
+            "RE1:recorded",
+            40,
+            named=False,
+            recording_id=f"{self.call_id}RE",
+            url="https://example.test/RE",
+            duration_s=duration_s,
+        )
 
     def transcribed(self, text: str | None = "Please call about a refinance") -> Event[CallFact]:
-        return self._fact(VoicemailTranscribed, "RE1:transcribed", 60, named=False, recording_id=f"{self.call_id}RE",
-                          text=text)  # fmt: skip
+        return self._fact(
+            VoicemailTranscribed, "RE1:transcribed", 60, named=False, recording_id=f"{self.call_id}RE", text=text
+        )
 
     def completed(self, *, answered: bool, talk_time_s: float = 0.0, duration_s: float = 0.0) -> Event[CallFact]:
-        return self._fact(CallCompleted, "completed", 30, started_at=self.at(0), ended_at=self.at(30),
-                          duration_s=duration_s, answered=answered, talk_time_s=talk_time_s)  # fmt: skip
+        return self._fact(
+            CallCompleted,
+            "completed",
+            30,
+            started_at=self.at(0),
+            ended_at=self.at(30),
+            duration_s=duration_s,
+            answered=answered,
+            talk_time_s=talk_time_s,
+        )
 
     def missed(self) -> list[Event[CallFact]]:
         """Return every fact of a call that nobody took, the deciding one last."""

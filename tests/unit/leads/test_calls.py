@@ -18,9 +18,12 @@ from tests.unit.leads.rig import Rig
 
 MISSED = InboundCall().missed()
 ANSWERED = [
-    InboundCall().started(), InboundCall().leg_answered(), InboundCall().leg_ended(2, "canceled"), InboundCall().leg_ended(1, "completed"),
+    InboundCall().started(),
+    InboundCall().leg_answered(),
+    InboundCall().leg_ended(2, "canceled"),
+    InboundCall().leg_ended(1, "completed"),
     InboundCall().ended(),
-]  # fmt: skip
+]
 HUNG_UP = [
     InboundCall().started(),
     InboundCall().leg_ended(1, "canceled"),

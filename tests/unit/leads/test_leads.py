@@ -30,8 +30,10 @@ async def test_missed_call_opens_a_lead_owned_with_its_task_due_at_once(rig: Rig
     assert lead["owner_id"] == "dana-whitfield"
     assert (lead["task"]["due_at"], lead["task"]["reasons"]) == (AT, ["missed_call"])
     assert (opened.local_day, opened.callback_morning.on, opened.callback_morning.at) == (
-        date(2026, 3, 3), date(2026, 3, 4), time(8, 30),
-    )  # fmt: skip
+        date(2026, 3, 3),
+        date(2026, 3, 4),
+        time(8, 30),
+    )
     assert opened.lead.task_due == AT
     assert [one.lead_seq for one in rig.told] == [1, 2]
     assert (lead["outbox"], "outbox_since" in lead) == ([], False)
@@ -221,8 +223,18 @@ async def test_voicemail_after_the_decision_goes_into_the_task_with_its_words(ri
 async def test_results_of_touches_are_kept_and_summed_up(rig: Rig) -> None:
     await rig.give(*InboundCall().missed())
     lead_id = rig.lead()["_id"]
-    sent = result(TouchSent, lead_id, "sent", sid="SMx", body="We missed you", template="missed_call_first",
-                  template_version=1, variant="free", sent_at=at(22), from_number="+12125550100")  # fmt: skip
+    sent = result(
+        TouchSent,
+        lead_id,
+        "sent",
+        sid="SMx",
+        body="We missed you",
+        template="missed_call_first",
+        template_version=1,
+        variant="free",
+        sent_at=at(22),
+        from_number="+12125550100",
+    )
     delivered = result(TouchDelivered, lead_id, "delivered", sid="SMx", delivered_at=at(24))
     held = result(TouchSuppressed, lead_id, "suppressed", "text-10min", reason="quiet_hours", until=at(9000))
     assert await rig.give(sent, delivered, held, sent) == [APPLIED, APPLIED, APPLIED, ignored("duplicate")]
@@ -248,9 +260,17 @@ async def test_requested_task_merges_into_the_open_one(rig: Rig) -> None:
     lead_id = rig.lead()["_id"]
     await rig.give(
         result(TouchTaskRequested, lead_id, "task", "call-morning", due_at=at(70_000), reason="callback_morning"),
-        result(TouchTaskRequested, lead_id, "task", "text-now", kind="text_not_sent", due_at=at(400), urgent=True,
-               reason="first_text_expired"),
-    )  # fmt: skip
+        result(
+            TouchTaskRequested,
+            lead_id,
+            "task",
+            "text-now",
+            kind="text_not_sent",
+            due_at=at(400),
+            urgent=True,
+            reason="first_text_expired",
+        ),
+    )
     task = rig.lead()["task"]
     assert (task["due_at"], task["urgency"]) == (AT, "urgent")
     assert task["reasons"] == ["missed_call", "callback_morning", "first_text_expired"]

@@ -35,18 +35,24 @@ def _day_of_leads(weights: list[int], leads: int, already: list[OfficerState] | 
 
 
 def test_longest_waiting_of_the_available_with_equal_shares_gets_the_lead() -> None:
-    assert _chosen(
-        Candidate(OfficerState("a", last_assigned_at=LATE)),
-        Candidate(OfficerState("b", last_assigned_at=EARLY)),
-        Candidate(OfficerState("c", status="off")),
-    ) == "b"  # fmt: skip
+    assert (
+        _chosen(
+            Candidate(OfficerState("a", last_assigned_at=LATE)),
+            Candidate(OfficerState("b", last_assigned_at=EARLY)),
+            Candidate(OfficerState("c", status="off")),
+        )
+        == "b"
+    )
 
 
 def test_officer_with_fewer_leads_today_gets_the_lead_although_another_has_waited_longer() -> None:
-    assert _chosen(
-        Candidate(OfficerState("a", day=DAY, assigned_today=2, last_assigned_at=EARLY)),
-        Candidate(OfficerState("b", day=DAY, assigned_today=1, last_assigned_at=LATE)),
-    ) == "b"  # fmt: skip
+    assert (
+        _chosen(
+            Candidate(OfficerState("a", day=DAY, assigned_today=2, last_assigned_at=EARLY)),
+            Candidate(OfficerState("b", day=DAY, assigned_today=1, last_assigned_at=LATE)),
+        )
+        == "b"
+    )
 
 
 def test_officer_of_twice_the_weight_gets_two_leads_while_the_other_gets_one() -> None:
@@ -59,8 +65,10 @@ def test_day_at_equal_weights_leaves_nobody_more_than_one_off_their_share(people
         assert abs(got - leads / people) <= 1
 
 
-@given(st.integers(1, 33).flatmap(lambda low: st.lists(st.integers(low, 3 * low), min_size=1, max_size=8)),
-       st.integers(0, 120))  # fmt: skip
+@given(
+    st.integers(1, 33).flatmap(lambda low: st.lists(st.integers(low, 3 * low), min_size=1, max_size=8)),
+    st.integers(0, 120),
+)
 def test_day_with_weights_up_to_threefold_leaves_nobody_more_than_two_off_their_share(
     weights: list[int], leads: int
 ) -> None:

@@ -47,9 +47,13 @@ async def test_unreadable_lead_neither_ends_the_sweepers_round_nor_keeps_other_o
 ) -> None:
     await _leave_an_outbox(rig, monkeypatch)
     rig.store.leads["unreadable"] = {
-        "_id": "unreadable", "lender_id": LENDER, "caller": "+17185550199", "rev": 0, "outbox": [{"seq": 1}],
+        "_id": "unreadable",
+        "lender_id": LENDER,
+        "caller": "+17185550199",
+        "rev": 0,
+        "outbox": [{"seq": 1}],
         "outbox_since": rig.clock.real_now() - timedelta(days=1),
-    }  # fmt: skip
+    }
     await rig.sweep(3)
     assert rig.types == ["lead.opened", "lead.assigned"]
     assert rig.lead()["outbox"] == []
