@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from tests.chaos.fence.worker_under_test import chain
+from tests.infra.polling import eventually
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).with_name("worker_under_test.py")
@@ -26,13 +27,8 @@ PARTITIONS = 4
 SESSION_S = 6.0
 
 
-async def until(what: str, holds: Callable[[], Any], limit_s: float = 40.0) -> Any:
-    """Return what `holds` returns once that is true; fail after the limit."""
-    ends = time.monotonic() + limit_s
-    while not (found := holds()):
-        assert time.monotonic() < ends, f"not within {limit_s:.0f} s: {what}"
-        await asyncio.sleep(0.02)
-    return found
+class WorkerEnded(Exception):
+    """A worker has ended that should be at work; says with which code, and the end of its log."""
 
 
 class Worker:
@@ -87,29 +83,28 @@ class Worker:
 
     async def wait(self, limit_s: float = 30.0) -> int:
         """Return the exit code once it has ended."""
-        assert self.process is not None
-        await until(f"{self.name} ends", lambda: self.ended() is not None, limit_s)
-        self.exits.append(self.process.returncode)
-        return self.process.returncode
+        await eventually(lambda: self.ended() is not None, limit_s, f"{self.name} ends")
+        code = self.ended()
+        assert code is not None
+        self.exits.append(code)
+        return code
 
     async def ready(self, limit_s: float = 40.0) -> dict[str, Any]:
         """Return its status once it is ready."""
 
-        def look() -> dict[str, Any] | None:
-            assert self.ended() is None, f"{self.name} ended with {self.ended()}: {self.tail()}"
+        def look() -> dict[str, Any]:
+            if self.ended() is not None:
+                raise WorkerEnded(f"{self.name} ended with {self.ended()}: {self.tail()}")
             said = self.status()
-            return said if said.get("ready") else None
+            assert said.get("ready"), f"{said}; {self.tail()}"
+            return said
 
-        try:
-            found: dict[str, Any] = await until(f"{self.name} is ready", look, limit_s)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; {self.status()}; {self.tail()}") from None
-        return found
+        return await eventually(look, limit_s, f"{self.name} is ready")
 
     async def at_end(self, limit_s: float = 40.0) -> None:
         """Return once it has finished every event of its partitions."""
         await self.ready(limit_s)
-        await until(f"{self.name} is at the end", lambda: self.status().get("pending") == 0, limit_s)
+        await eventually(lambda: self.status().get("pending") == 0, limit_s, f"{self.name} is at the end")
 
     def tail(self) -> str:
         """Return the end of its log."""
@@ -253,15 +248,19 @@ class Rig:
 
     async def all_out(self, limit_s: float = 60.0) -> bool:
         """Wait for every output; say whether they all came."""
-        ends = time.monotonic() + limit_s
-        while time.monotonic() < ends:
-            with suppress(KafkaError):
+
+        async def complete() -> bool:
+            with suppress(KafkaError):  # the broker may be away
                 found = await self.outputs()
                 if all(set(ids) <= set(found.get(key, ())) for key, ids in self.sent.items()):
                     return True
             self.tend()
-            await asyncio.sleep(0.3)
-        return False
+            return False
+
+        try:
+            return await eventually(complete, limit_s, "every output is there", every_s=0.3)
+        except AssertionError:
+            return False
 
     def tend(self) -> None:
         """Start workers again that ended by themselves, as whatever runs them in life does."""

@@ -15,7 +15,8 @@ import pytest
 
 from deploy.local.kafka import LocalKafka
 from services.runtime.exits import EXIT_LEASE_LOST, EXIT_STOP_HUNG
-from tests.chaos.fence.harness import SESSION_S, Rig, rig_on, until
+from tests.chaos.fence.harness import SESSION_S, Rig, WorkerEnded, rig_on
+from tests.infra.polling import eventually
 
 ROUNDS = int(os.environ.get("RINGBACK_CHAOS_ROUNDS", "12"))
 RATE = 150.0
@@ -31,7 +32,7 @@ async def _act(rig: Rig, dice: random.Random, what: str, story: list[str]) -> No
         await worker.wait()
         worker.start()
     elif what == "terminate":
-        await until(f"{worker.name} listens to signals", lambda: worker.status() or worker.ended() is not None)
+        await eventually(lambda: worker.status() or worker.ended() is not None, 40, f"{worker.name} listens to signals")
         if worker.ended() is not None:
             rig.tend()
             return
@@ -46,7 +47,7 @@ async def _act(rig: Rig, dice: random.Random, what: str, story: list[str]) -> No
         await asyncio.sleep(SESSION_S + dice.uniform(1, 2))  # the other one takes over all partitions
         worker.start()
     else:
-        with suppress(AssertionError):  # it may just have ended by itself
+        with suppress(AssertionError, WorkerEnded):  # it may just have ended by itself
             await worker.ready(20)  # a pause before it has joined would show nothing
         worker.signal(signal.SIGSTOP)
         await asyncio.sleep(dice.uniform(1, SESSION_S / 2) if what == "pause short" else SESSION_S + dice.uniform(2, 4))

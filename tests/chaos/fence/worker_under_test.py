@@ -1,6 +1,7 @@
 """A worker on the fence, as a process to be killed: each event adds to its key's row and makes one output.
 
-`--without X` takes one mending away, so that a test can show what it is for. Nothing of that is in the product.
+`--without X` takes one fix of the fence away, so that a test can show what it is for. That is why this file overrides
+what is private to Faust and to the fence; nothing of it is in the product.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from services.sequencer.adapters.fence.table import DurableTable
 from services.sequencer.adapters.fence.transport import FencedApp, FencedConsumer, FencedTransport
 from services.sequencer.adapters.fence.worker import run_until_stopped
 
-MENDINGS = (
+FIXES = (
     "startup-order",
     "lease",
     "durable-changelog",
@@ -70,7 +71,7 @@ def handler(out: str, pace_s: float) -> Any:
 
 
 class NoLease(Lease):
-    """Holds for ever."""
+    """Never runs out."""
 
     def check(self, what: str) -> None:
         """Allow it."""
@@ -173,7 +174,7 @@ def slow_table(delay_s: float, wait: bool, forget: bool) -> type[DurableTable]:
 
 
 def fence_without(without: set[str], args: argparse.Namespace) -> type[Fence]:
-    """Return the fence with mendings taken away."""
+    """Return the fence with fixes taken away."""
 
     class Worker(Fence):
         Table = slow_table(args.slow_changelog_s, "durable-changelog" not in without, "forget" not in without)
@@ -292,7 +293,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--slow-fetch-s", type=float, default=0.0)
     parser.add_argument("--slow-seek-s", type=float, default=0.0)
     parser.add_argument("--log-level", default="WARNING")
-    parser.add_argument("--without", action="append", default=[], choices=MENDINGS)
+    parser.add_argument("--without", action="append", default=[], choices=FIXES)
     return parser.parse_args(argv)
 
 
