@@ -29,7 +29,8 @@ async def sequence(settings: SequencerSettings) -> int:
             session_timeout_s=settings.sequencer_session_timeout_s,
             window=settings.sequencer_window,
         )
-        return await service.run("sequencer", settings, health, [Worker(fence, handler(cadences), health)])
+        worker = Worker(fence, handler(cadences), health)
+        return await service.run("sequencer", settings, health, [worker, worker.watch])
 
 
 if __name__ == "__main__":

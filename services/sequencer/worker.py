@@ -1,6 +1,5 @@
 """The fence as a part of the service: health, readiness, idleness, metrics, and a cap on dead letters."""
 
-import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -9,16 +8,18 @@ from aiokafka.errors import KafkaError
 from schemas.envelope import UndecodableEvent
 from services.runtime.dead_letters import DeadLetterLimit, TooManyDeadLetters
 from services.runtime.errors import PermanentError, TransientError
-from services.runtime.handled import OUTCOMES
+from services.runtime.handled import OUTCOMES, Handled, count
 from services.runtime.health import Health
-from services.runtime.metrics import DEAD_LETTERS, EVENT_SECONDS, EVENTS_CONSUMED, EVENTS_IGNORED
-from services.sequencer.adapters.fence import UNCHANGED, Fence, FenceSettings, Incoming, Outcome, Row, dead_letter
+from services.runtime.metrics import DEAD_LETTERS, EVENT_SECONDS, EVENTS_CONSUMED
+from services.runtime.rounds import Rounds
+from services.sequencer.adapters.fence import UNCHANGED, Fence, FenceSettings, Incoming, Outcome, TableRow, dead_letter
 from services.sequencer.metrics import RECOVERIES
 from services.sequencer.shell import RecordHandler
 
 log = structlog.get_logger(__name__)
 
 LOOK_S = 0.1
+ROWS_WAIT = "joining the group and reading the changelog"
 STUCK_S = 30.0
 """Events in the window and none finished for this long: no longer a slow broker."""
 
@@ -31,6 +32,9 @@ class Worker:
         handle: decides on one record.
         health: told of readiness and progress.
         make_fence: another fence; tests only.
+
+    Attributes:
+        watch: a part of its own, to run beside this one.
     """
 
     def __init__(
@@ -38,36 +42,31 @@ class Worker:
     ) -> None:
         self._handle, self._health = handle, health
         self._limit = DeadLetterLimit()
-        self._watch: asyncio.Task[None] | None = None
         self._fence = make_fence(settings, self._decide, on_error=self._refuse, on_event_done=_count)
+        self.watch = Watch(self._fence, health)
         for topic in settings.topics:
             for outcome in OUTCOMES:
                 EVENTS_CONSUMED.labels(topic, outcome).inc(0)
 
     async def start(self) -> None:
         """Check the topics."""
-        self._health.unready("rows", "joining the group and reading the changelog")
+        self._health.unready("rows", ROWS_WAIT)
         await self._fence.start()
         self._health.idle_checks.append(self._busy_with)
 
     async def run(self) -> None:
         """Work until stopped."""
-        self._watch = asyncio.create_task(self._look())
         await self._fence.run()
 
     async def stop(self) -> None:
         """Finish what is in hand, and leave."""
-        if self._watch is not None:
-            self._watch.cancel()
         await self._fence.stop()
 
-    def _decide(self, event: Incoming, row: Row | None) -> Outcome:
+    def _decide(self, event: Incoming, row: TableRow | None) -> Outcome:
         made = self._handle(event.key, event.value, event.headers, row)
         self._note(event, failed=False)
         sends = [(wire.topic, wire.key, wire.value, wire.headers) for wire in made.sends]
-        if made.handled.outcome == "ignored":
-            EVENTS_IGNORED.labels(event.topic, made.handled.why).inc()
-        return Outcome(made.row if made.changed else UNCHANGED, sends, made.handled.outcome)
+        return Outcome(made.row if made.changed else UNCHANGED, sends, made.handled)
 
     def _refuse(self, event: Incoming, error: Exception) -> Outcome:
         where = {"topic": event.topic, "partition": event.partition, "offset": event.offset}
@@ -85,17 +84,6 @@ class Worker:
             self._health.unready("dead letters", str(error))
             raise
 
-    async def _look(self) -> None:
-        while True:
-            RECOVERIES.set(self._fence.recoveries)
-            if self._fence.progress_age_s() < STUCK_S:
-                self._health.beat("sequencer")
-            if self._fence.is_ready():
-                self._health.ready("rows")
-            else:
-                self._health.unready("rows", "joining the group and reading the changelog")
-            await asyncio.sleep(LOOK_S)
-
     async def _busy_with(self) -> str | None:
         if not self._fence.is_ready():
             return "rows being read"
@@ -106,8 +94,29 @@ class Worker:
         return ", ".join(f"{count} events in {where}" for where, count in behind.items()) or None
 
 
-def _count(topic: str, outcome: str, seconds: float) -> None:
-    EVENTS_CONSUMED.labels(topic, outcome).inc()
+class Watch(Rounds):
+    """Looks at the fence, and tells health and metrics what it sees."""
+
+    name = "fence"
+    period_s = LOOK_S
+
+    def __init__(self, fence: Fence, health: Health) -> None:
+        super().__init__(health)
+        self._fence = fence
+
+    async def round(self) -> None:
+        """Look once."""
+        RECOVERIES.set(self._fence.recoveries)
+        if self._fence.progress_age_s() < STUCK_S:
+            self._health.beat("sequencer")
+        if self._fence.is_ready():
+            self._health.ready("rows")
+        else:
+            self._health.unready("rows", ROWS_WAIT)
+
+
+def _count(topic: str, handled: Handled, seconds: float) -> None:
+    count(topic, handled)
     EVENT_SECONDS.labels(topic).observe(seconds)
-    if outcome == "dead_lettered":
+    if handled.outcome == "dead_lettered":
         DEAD_LETTERS.labels(topic).inc()

@@ -18,11 +18,20 @@ from typing import Any, Literal
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import ThreadDelegateConsumer
 
-from services.sequencer.adapters.fence import UNCHANGED, Fence, FenceSettings, Incoming, Lease, Outcome, Row
+from services.runtime.handled import Handled, ignored
+from services.sequencer.adapters.fence import (
+    UNCHANGED,
+    Fence,
+    FenceSettings,
+    Incoming,
+    Lease,
+    Outcome,
+    TableRow,
+    run_until_stopped,
+)
 from services.sequencer.adapters.fence.recovery import FencedRecovery, FencedTableManager
 from services.sequencer.adapters.fence.table import DurableTable
 from services.sequencer.adapters.fence.transport import FencedApp, FencedConsumer, FencedTransport
-from services.sequencer.adapters.fence.worker import run_until_stopped
 
 FIXES = (
     "startup-order",
@@ -44,7 +53,7 @@ def chain(before: int, event_id: str) -> int:
 def handler(out: str, pace_s: float) -> Any:
     """Return the function that decides: the replay rule of the sequencer, with nothing of its business."""
 
-    def handle(event: Incoming, row: Row | None) -> Outcome:
+    def handle(event: Incoming, row: TableRow | None) -> Outcome:
         if pace_s:
             time.sleep(pace_s)  # work: the loop stands still, as it does while deciding
         said = json.loads(event.value or b"")
@@ -56,7 +65,7 @@ def handler(out: str, pace_s: float) -> Any:
                 UNCHANGED, [(out, event.key, effect.encode(), [("again", b"1")]) for effect in row["effects"]]
             )
         if row is not None and seq <= row["seq"]:
-            return Outcome(UNCHANGED, name="ignored")
+            return Outcome(UNCHANGED, handled=ignored("passed"))
         effect = event_id + "x" * int(said.get("output_bytes", 0))
         new = {
             "n": (row["n"] if row else 0) + 1,
@@ -155,7 +164,7 @@ def slow_table(delay_s: float, wait: bool, forget: bool) -> type[DurableTable]:
     """Return a table whose changelog writes reach the broker late, and are awaited or not."""
 
     class Table(DurableTable):
-        async def put(self, producer: Any, partition: int, key: bytes, row: Row | None) -> Any:
+        async def put(self, producer: Any, partition: int, key: bytes, row: TableRow | None) -> Any:
             sent = await super().put(Late(producer, delay_s), partition, key, row)
             if not forget:
                 self.data._key_partition.pop(key, None)  # Faust tracks only rows it has read from the changelog
@@ -219,7 +228,7 @@ async def main(args: argparse.Namespace) -> int:
     lease = NoLease(1, 1) if "lease" in without else None
     done = {"events": 0}
 
-    def count(topic: str, outcome: str, seconds: float) -> None:
+    def count(topic: str, handled: Handled, seconds: float) -> None:
         done["events"] += 1
 
     fence = fence_without(without, args)(settings, handler(args.out, args.pace_s), on_event_done=count, lease=lease)

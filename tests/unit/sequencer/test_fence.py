@@ -5,10 +5,12 @@ from typing import Any, NoReturn
 
 import pytest
 
+from services.runtime.handled import APPLIED
 from services.sequencer.adapters.fence import UntestedVersion, check_pins
 from services.sequencer.adapters.fence.lease import Lease, watch_membership
 from services.sequencer.adapters.fence.pins import SOURCES, VERSIONS
-from services.sequencer.adapters.fence.window import Entry, Window
+from services.sequencer.adapters.fence.window import EventWindow, InFlight
+from tests.infra.polling import eventually
 
 
 class Ended(Exception):
@@ -129,25 +131,23 @@ async def test_coordinator_tells_the_lease_of_joins_heartbeats_and_loss(lease: L
         coordinator.reset_generation()
 
 
-def entry(key: bytes, *sends: Any, row: Any = None) -> Entry:
-    return Entry(event=key, key=key, began_s=0.0, outcome="applied", sends=sends, row=row)
+def entry(key: bytes, *sends: Any, row: Any = None) -> InFlight:
+    return InFlight(event=key, key=key, began_s=0.0, handled=APPLIED, sends=sends, row=row)
 
 
-async def empty(window: Window) -> None:
-    async with asyncio.timeout(1):
-        while len(window):
-            await asyncio.sleep(0)
+async def empty(window: EventWindow) -> None:
+    await eventually(lambda: len(window) == 0, 1, "the window is empty")
 
 
 async def test_window_finishes_in_order_although_a_later_event_is_acknowledged_first() -> None:
     finished: list[bytes] = []
-    window = Window(4, lambda done, row: finished.append(done.event), fail)
+    window = EventWindow(4, lambda done, row: finished.append(done.event), fail)
     window.start()
     first, second = (asyncio.get_running_loop().create_future() for _ in range(2))
     window.add(entry(b"a", first))
     window.add(entry(b"b", second))
     second.set_result(None)
-    for _ in range(20):  # the window gets its turns
+    for _ in range(20):  # turns of the loop in which a window that finished out of order would do so
         await asyncio.sleep(0)
     assert finished == []
     first.set_result(None)
@@ -157,7 +157,7 @@ async def test_window_finishes_in_order_although_a_later_event_is_acknowledged_f
 
 
 async def test_window_takes_one_event_of_a_key_and_no_more_than_its_size() -> None:
-    window = Window(2, lambda done, row: None, fail)
+    window = EventWindow(2, lambda done, row: None, fail)
     window.start()
     row = asyncio.get_running_loop().create_future()
     window.add(entry(b"a", row=row))
@@ -181,7 +181,7 @@ async def test_window_whose_send_fails_ends_the_process_and_finishes_nothing_pas
         failed.set()
         raise asyncio.CancelledError
 
-    window = Window(4, lambda done, row: finished.append(done.event), note)
+    window = EventWindow(4, lambda done, row: finished.append(done.event), note)
     window.start()
     bad, good = (asyncio.get_running_loop().create_future() for _ in range(2))
     window.add(entry(b"a", bad))

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from schemas.envelope import encode
 from schemas.leads import LeadOpened
 from services.runtime.dead_letters import DEAD_LETTER_FREE, TooManyDeadLetters
+from services.runtime.handled import APPLIED, DEAD_LETTERED, ignored
 from services.runtime.health import Health
 from services.sequencer.adapters.fence import UNCHANGED, FenceSettings, Incoming
 from services.sequencer.shell import handler
-from services.sequencer.worker import Worker
+from services.sequencer.worker import STUCK_S, Worker
 from tests.infra.polling import eventually
 from tests.unit.sequencer.build import CADENCES, lead
 
@@ -23,6 +25,7 @@ class StillFence:
     def __init__(self, settings: FenceSettings, handle: Any, *, on_error: Any, on_event_done: Any) -> None:
         self.handle, self.on_error, self.on_event_done = handle, on_error, on_event_done
         self.ready, self.behind, self.recoveries = False, {"leads[0]": 2}, 0
+        self.progress_age, self.broken = 0.0, False
         self.stopped = asyncio.Event()
 
     async def start(self) -> None:
@@ -35,73 +38,120 @@ class StillFence:
         self.stopped.set()
 
     def is_ready(self) -> bool:
+        if self.broken:
+            raise AttributeError("a defect")
         return self.ready
 
     def progress_age_s(self) -> float:
-        return 0.0
+        return self.progress_age
 
     async def pending(self) -> dict[str, int]:
         return self.behind
 
 
-@pytest.fixture
-def health() -> Health:
-    return Health()
+class Rig:
+    """A worker on a fence that does nothing."""
+
+    def __init__(self) -> None:
+        self.health = Health()
+        self.fences: list[StillFence] = []
+        settings = FenceSettings(
+            app_id="app", topics=("leads",), table="callers", instance="0", data_dir=Path("unused")
+        )
+        self.worker = Worker(settings, handler(CADENCES), self.health, make_fence=self._make)
+
+    def _make(self, *args: Any, **more: Any) -> Any:
+        self.fences.append(StillFence(*args, **more))
+        return self.fences[-1]
+
+    @property
+    def fence(self) -> StillFence:
+        """The fence that the worker made."""
+        return self.fences[-1]
 
 
 @pytest.fixture
-def worker(health: Health) -> Worker:
-    settings = FenceSettings("app", ("leads",), "callers", "0", Path("unused"))
-    return Worker(settings, handler(CADENCES), health, make_fence=StillFence)  # type: ignore[arg-type]
-
-
-def fence_of(worker: Worker) -> Any:
-    return worker._fence
+def rig() -> Rig:
+    return Rig()
 
 
 def record(value: bytes | None = None) -> Incoming:
     wire = encode(lead(LeadOpened, 1))
-    return Incoming("leads", 0, 7, 0.0, wire.key, wire.value if value is None else value, wire.headers)
+    return Incoming(
+        topic="leads",
+        partition=0,
+        offset=7,
+        timestamp_s=0.0,
+        key=wire.key,
+        value=wire.value if value is None else value,
+        headers=wire.headers,
+    )
 
 
-def test_record_becomes_a_row_and_sends_and_the_same_again_writes_no_row(worker: Worker) -> None:
-    first = fence_of(worker).handle(record(), None)
+def counted(why: str) -> float:
+    return REGISTRY.get_sample_value("ringback_events_ignored_total", {"topic": "leads", "why": why}) or 0.0
+
+
+def test_record_becomes_a_row_and_sends_and_the_same_again_writes_no_row(rig: Rig) -> None:
+    first = rig.fence.handle(record(), None)
     assert [send[0] for send in first.sends] == ["touches", "sequencer-timers"]
-    again = fence_of(worker).handle(record(), first.row)
-    assert (again.row, again.sends, again.name) == (UNCHANGED, first.sends, "ignored")
+    again = rig.fence.handle(record(), first.row)
+    assert (again.row, again.sends, again.handled) == (UNCHANGED, first.sends, ignored("replayed"))
 
 
-def test_record_that_cannot_be_read_is_a_dead_letter_with_its_bytes_and_reason(worker: Worker) -> None:
-    fence = fence_of(worker)
+def test_finished_event_that_changed_nothing_is_counted_with_its_reason(rig: Rig) -> None:
+    before = counted("replayed")
+    rig.fence.on_event_done("leads", ignored("replayed"), 0.1)
+    rig.fence.on_event_done("leads", APPLIED, 0.1)
+    assert counted("replayed") == before + 1
+
+
+def test_record_that_cannot_be_read_is_a_dead_letter_with_its_bytes_and_reason(rig: Rig) -> None:
     with pytest.raises(Exception, match="lead_id") as error:
-        fence.handle(record(b"{}"), None)
-    outcome = fence.on_error(record(b"{}"), error.value)
+        rig.fence.handle(record(b"{}"), None)
+    outcome = rig.fence.on_error(record(b"{}"), error.value)
     ((topic, _, value, headers),) = outcome.sends
-    assert (topic, value, outcome.row, outcome.name) == ("leads.dlq", b"{}", UNCHANGED, "dead_lettered")
+    assert (topic, value, outcome.row, outcome.handled) == ("leads.dlq", b"{}", UNCHANGED, DEAD_LETTERED)
     assert dict(headers)["dlq_offset"] == b"7"
 
 
-def test_worker_stops_rather_than_empties_a_topic_into_dead_letters(worker: Worker, health: Health) -> None:
-    fence = fence_of(worker)
+def test_worker_stops_rather_than_empties_a_topic_into_dead_letters(rig: Rig) -> None:
     for _ in range(DEAD_LETTER_FREE):
-        fence.on_error(record(), ValueError("ours"))
+        rig.fence.on_error(record(), ValueError("ours"))
     with pytest.raises(TooManyDeadLetters, match=r"leads\[0\]"):
-        fence.on_error(record(), ValueError("ours"))
-    assert "dead letters" in health.not_ready
+        rig.fence.on_error(record(), ValueError("ours"))
+    assert "dead letters" in rig.health.not_ready
 
 
-async def test_worker_is_ready_once_its_rows_are_there_and_idle_once_nothing_is_pending(
-    worker: Worker, health: Health
-) -> None:
-    fence = fence_of(worker)
-    await worker.start()
-    running = asyncio.create_task(worker.run())
-    assert "rows" in health.not_ready
-    assert await health.busy_with() == ["rows being read"]
-    fence.ready = True
-    await eventually(lambda: "rows" not in health.not_ready and "sequencer" in health.beats)
-    assert await health.busy_with() == ["2 events in leads[0]"]
-    fence.behind = {}
-    assert await health.busy_with() == []
-    await worker.stop()
-    await running
+async def test_worker_is_ready_once_its_rows_are_there_and_idle_once_nothing_is_pending(rig: Rig) -> None:
+    await rig.worker.start()
+    assert "rows" in rig.health.not_ready
+    await rig.worker.watch.round()
+    assert "rows" in rig.health.not_ready
+    assert await rig.health.busy_with() == ["rows being read"]
+    rig.fence.ready = True
+    await rig.worker.watch.round()
+    assert "rows" not in rig.health.not_ready
+    assert await rig.health.busy_with() == ["2 events in leads[0]"]
+    rig.fence.behind = {}
+    assert await rig.health.busy_with() == []
+
+
+async def test_worker_gives_no_beat_once_the_events_in_hand_have_stood_still_too_long(rig: Rig) -> None:
+    rig.fence.progress_age = STUCK_S
+    await rig.worker.watch.round()
+    assert "sequencer" not in rig.health.beats
+    rig.fence.progress_age = STUCK_S - 1
+    await rig.worker.watch.round()
+    assert "sequencer" in rig.health.beats
+
+
+async def test_look_at_the_fence_that_fails_is_counted_and_the_next_look_works(rig: Rig) -> None:
+    """A defect in looking must not end the service, nor the looking."""
+    rig.fence.broken = True
+    watching = asyncio.create_task(rig.worker.watch.run())
+    await eventually(lambda: "fence" in rig.health.not_ready)
+    rig.fence.broken = False
+    await eventually(lambda: "fence" not in rig.health.not_ready)
+    await rig.worker.watch.stop()
+    await watching

@@ -1,13 +1,13 @@
 """The lease: proof, by our own clock, that the group still counts us as the owner of our partitions.
 
-A worker that stands still longer than its session loses its partitions, wakes up and would finish what it had in hand:
-its rows would go to the end of the changelog, over newer ones, and win at the next recovery. Offsets cannot show that.
-So the moment each heartbeat was *sent* that the coordinator then answered is noted, on a clock that counts sleep, and
-before each event and each write to a broker that moment must be younger than 0.85 of the session. A successful answer
-proves that no one else had the partitions before it, since any change of members would have ended our generation.
+A worker that is paused for longer than its session loses its partitions. When it wakes up it would finish what it had in
+hand: its rows would go to the end of the changelog, after newer ones, and win at the next recovery. Offsets cannot show
+that. So the lease notes when each heartbeat was *sent* that the coordinator then answered, on a clock that counts sleep.
+Before each event and each write to a broker, that moment must be less than 0.85 of the session ago. A successful answer
+proves that nobody else had the partitions before it, because any change of members would have ended our generation.
 
-While a rebalance is announced the coordinator keeps us for the rebalance time-out, counted from the last heartbeat
-that knew of none. Between handing in (join) and the next generation nothing is ours: no event, no write.
+While a rebalance is announced, the coordinator keeps us for the rebalance time-out, counted from the last heartbeat
+that knew of none. Between handing in the partitions (join) and the next generation nothing is ours: no event, no write.
 """
 
 import math
@@ -20,7 +20,7 @@ from services.runtime.exits import EXIT_LEASE_LOST
 from .exits import end_process
 
 SHARE = 0.85
-"""Of the session: leaves room for clocks that differ in rate and for the way to the broker."""
+"""Part of the session: the rest is for clocks that differ in rate and for the way to the broker."""
 
 
 def _end(why: str) -> NoReturn:

@@ -1,7 +1,7 @@
 """The exact sources the fence was tested against; a worker on any other refuses to start.
 
-Everything the fence replaces, or whose order of steps it relies on, is listed with the hash of its source. Whoever
-moves a version runs the chaos tests on it first, and then prints the new table with
+Everything the fence replaces, or whose order of steps it relies on, is listed with the hash of its source. To take a new
+version, run the chaos tests on it first, then print the new table with
 `python -m services.sequencer.adapters.fence.pins`.
 """
 
@@ -106,7 +106,7 @@ def source_hash(name: str) -> str:
 
 
 def check_pins(versions: Mapping[str, str] = VERSIONS, sources: Mapping[str, str] = SOURCES) -> None:
-    """Return only if everything mended or relied on is what was tested.
+    """Return only if everything that the fence replaces or relies on is what was tested.
 
     Raises:
         UntestedVersion: names every package and function that differs.

@@ -1,4 +1,4 @@
-"""Faust's table recovery, mended: no event before its partition is sought, no row of a lost partition kept."""
+"""Faust's table recovery, fixed: no event before the seek of its partition, and no row of a partition that is gone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +17,8 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Hand over from changelog to source partitions: seek first, clear the queues, and only then fetch.
 
-        Faust resumes the partitions before the seek and clears the agents' queues after it: what arrives before the
-        seek comes again after it, and what arrives between the seek and the clearing is never seen again.
+        Faust resumes the partitions before the seek and clears the agents' queues after it: what arrives before the seek
+        comes twice, and what arrives between the seek and the clearing is lost.
         """
         app, consumer = self.app, self.app.consumer
         await app.on_rebalance_complete.send()
@@ -28,7 +28,7 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
         assignment = consumer.assignment()
         if app.consumer_generation_id != generation_id or self.is_overtaken():
             return
-        async with consumer.fetching:  # one that was asked for before the seek would take events with it
+        async with consumer.fetching:  # a fetch from before the seek would swallow events
             if assignment:
                 await self._wait(consumer.perform_seek(), timeout=app.conf.broker_request_timeout)
             if self.is_overtaken():
@@ -48,10 +48,10 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Start over with what is new; keep what we kept.
+        """Read the rows of new partitions from the start; keep those of partitions that stayed.
 
-        Faust returns early here when the next rebalance has already begun, and then never forgets what this one took
-        away. A partition that comes back begins at nothing, or a row deleted elsewhere meanwhile would live on.
+        Faust returns early here when the next rebalance has already begun, and then never forgets the rows that this one
+        took away. A partition that comes back starts with no rows, or a row deleted elsewhere meanwhile would live on.
         """
         self._rebalance = self.app.rebalancing_count
         for tp in revoked | newly_assigned:
@@ -66,11 +66,11 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
         return bool(self.app.rebalancing_count != self._rebalance)
 
     async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Any, title: str) -> None:
-        """Seek the changelog, and forget how far it had been read: what comes again must not be dropped as old."""
+        """Seek the changelog, and forget how far it was read: what comes again must not be dropped as old."""
         for tp in tps:
             consumer._read_offset[tp] = None
         async with consumer.fetching:
-            pass  # nothing is asked for while all is paused; what was asked for earlier has come back now
+            pass  # waits for the fetch under way; while everything is paused no other begins
         await super()._seek_offsets(consumer, tps, offsets, title)
 
     def acknowledged(self, tp: TP, offset: int) -> None:

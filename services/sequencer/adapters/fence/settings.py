@@ -1,10 +1,10 @@
-"""What the fence needs to know, and nothing it could find out."""
+"""What the fence must be told; what it can find out by itself is not in here."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FenceSettings:
     """One worker of one app. Every worker of an app has the same settings but for `instance` and `data_dir`."""
 
@@ -38,16 +38,16 @@ class FenceSettings:
     """How often finished offsets are committed; what a crash repeats at most."""
 
     linger_ms: int = 5
-    """How long a batch waits for company: what one event waits for, and what makes thousands a second cheap."""
+    """How long a batch of sends waits for more: one event waits as long, and thousands a second become cheap."""
 
     request_timeout_s: float = 30.0
     """How long one request to the broker may take."""
 
     stop_limit_s: float = 10.0
-    """How long Faust may take to stop; it can hang where a rebalance or a broker's absence meets the stop."""
+    """How long Faust may take to stop; it can hang when a rebalance or a missing broker meets the stop."""
 
     library_log_level: str = "WARNING"
-    """Level of the aiokafka, faust and mode loggers; at DEBUG a seventh of the time goes into records nobody reads."""
+    """Level of the aiokafka, faust and mode loggers; at DEBUG a seventh of the time goes into log records nobody reads."""
 
     @property
     def changelog_topic(self) -> str:

@@ -1,4 +1,4 @@
-"""The one table: rows as JSON bytes in memory, each write a changelog record whose acknowledgement someone awaits."""
+"""The one table: rows as JSON bytes in memory; each write is a changelog record whose acknowledgement is awaited."""
 
 import asyncio
 import json
@@ -8,14 +8,14 @@ from typing import Any
 import faust
 from faust.types import TP
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
 
 class DurableTable(faust.Table):  # type: ignore[misc]
-    """A memory table that is written through `put` alone.
+    """A memory table that only `put` writes.
 
-    Rows are kept as the bytes that are in the changelog: recovery parses nothing, a row costs its own size, and what a
-    handler gets is always a fresh copy.
+    Rows are kept as the bytes that the changelog has: recovery parses nothing, a row costs its own size, and a handler
+    always gets a fresh copy.
     """
 
     recovered = 0
@@ -25,12 +25,12 @@ class DurableTable(faust.Table):  # type: ignore[misc]
     def _topic(self) -> str:
         return str(self.changelog_topic_name)
 
-    def row(self, key: bytes) -> Row | None:
+    def row(self, key: bytes) -> TableRow | None:
         """Return a copy of the row of a key whose partition is ours."""
         found = self.data.data.get(key)
         return None if found is None else json.loads(found)
 
-    async def put(self, producer: Any, partition: int, key: bytes, row: Row | None) -> "asyncio.Future[Any]":
+    async def put(self, producer: Any, partition: int, key: bytes, row: TableRow | None) -> "asyncio.Future[Any]":
         """Write a row (None deletes) here and into the changelog; the future is the broker's acknowledgement."""
         if row is not None and not row:
             raise ValueError("a row must not be empty: Faust's memory store takes empty for deleted")

@@ -1,4 +1,4 @@
-"""Faust's Kafka driver, mended: what is fetched is what was asked for, what is sent is acknowledged by all replicas."""
+"""Faust's Kafka driver, fixed: it fetches what was asked for, and all replicas acknowledge what it sends."""
 
 import asyncio
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ DELIVERIES_A_TURN = 100
 
 
 class QuietMonitor(Monitor):  # type: ignore[misc]
-    """Keeps what Faust's own checks read, and nothing for anyone else: our figures come from the fence."""
+    """Keeps what Faust's own checks read and nothing else: our figures come from the fence."""
 
     def on_message_in(self, tp: TP, offset: int, message: Any) -> None:
         """Keep nothing."""
@@ -44,7 +44,7 @@ class FencedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        # Faust's 1.5 s is how long events wait after each recovery, behind a fetch that asks for the changelog only.
+        # After each recovery, events wait behind a fetch that asks for the changelog only: 1.5 s by Faust's default.
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         return consumer
 
@@ -60,14 +60,14 @@ class FencedConsumer(driver.Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fetching = asyncio.Lock()
-        """Held while a fetch is under way, and by whoever seeks and must not have one under way."""
+        """Held while a fetch is under way, and while somebody seeks, which no fetch may overlap."""
 
     def _new_consumer_thread(self) -> FencedConsumerThread:
         return FencedConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109
-        # Faust hands its live set to aiokafka's thread. On the way from changelog to source partitions it becomes
-        # empty, aiokafka reads that as "all", and Faust then throws away what it did not want: events are lost.
+        # Faust hands its live set to aiokafka's thread. Between changelog and source partitions the set is empty for a
+        # moment; aiokafka reads that as "all", and Faust then throws away what it did not ask for: events are lost.
         async with self.fetching:
             wanted = frozenset(active_partitions or ())
             if wanted:
@@ -78,8 +78,8 @@ class FencedConsumer(driver.Consumer):  # type: ignore[misc]
     async def perform_seek(self) -> None:
         """Seek every source partition to where its next event is.
 
-        aiokafka's `seek_to_committed` leaves a partition alone that has no committed offset: what was fetched from it
-        and dropped at a rebalance before its first commit would never come again.
+        aiokafka's `seek_to_committed` skips a partition without a committed offset. What was fetched from it before its
+        first commit, and dropped at a rebalance, would never come again.
         """
         await super().perform_seek()
         fresh = [tp for tp in self.assignment() if not self._is_changelog_tp(tp) and not self._committed_offset.get(tp)]
@@ -89,10 +89,10 @@ class FencedConsumer(driver.Consumer):  # type: ignore[misc]
                 self._read_offset[tp] = None
 
     def resume_flow(self) -> None:
-        """Let events flow, unless the group has called for the next rebalance meanwhile.
+        """Let events flow, unless the next rebalance has begun meanwhile.
 
-        A recovery that is overtaken goes on for a few steps. If it let events flow, they would be handled on partitions
-        whose rows the next recovery has still to read.
+        A recovery that is overtaken goes on for a few steps. If it let events flow, they would be handled before the next
+        recovery has read their rows.
         """
         if not self.app.tables.recovery.is_overtaken():
             super().resume_flow()
@@ -104,10 +104,10 @@ class FencedConsumer(driver.Consumer):  # type: ignore[misc]
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        """Deliver what is fetched, as Faust does, without four tasks for each record.
+        """Deliver what is fetched, as Faust does, but without four tasks for each record.
 
-        Faust waits for each delivery beside three events, in case it blocks while the flow is stopped. A delivery
-        blocks only where a queue is full; only then it is done Faust's way.
+        Faust waits for each delivery together with three events, in case the delivery blocks while the flow is stopped. A
+        delivery blocks only when a queue is full; only then it is done Faust's way.
         """
         read, deliver, topics, suspended = self._read_offset, self.callback, self.app.topics, self.suspend_flow
         while not (self._stopped.is_set() or fetcher._stopped.is_set()):
@@ -131,7 +131,7 @@ class FencedConsumer(driver.Consumer):  # type: ignore[misc]
                 elif self.flow_active:
                     await deliver(message)
                 if not self.flow_active:
-                    # Nobody has it. Faust notes it as read all the same, and then drops it when it comes again: rows of
+                    # Nobody got it. Faust would note it as read all the same, and drop it when it comes again: rows of
                     # a recovery that a rebalance interrupted would be missing from the next one.
                     break
                 read[tp] = offset
@@ -157,14 +157,14 @@ class FencedProducer(driver.Producer):  # type: ignore[misc]
 
 
 class FencedTransport(driver.Transport):  # type: ignore[misc]
-    """The two above."""
+    """Makes the consumer and the producer above."""
 
     Consumer = FencedConsumer
     Producer = FencedProducer
 
 
 class FencedApp(faust.App):  # type: ignore[misc]
-    """A Faust app on the mended driver."""
+    """A Faust app on the fixed driver."""
 
     lease: Lease
     Transport: type[FencedTransport] = FencedTransport

@@ -1,9 +1,9 @@
 """The window: events processed and not yet acknowledged by the broker, finished strictly in the order they came.
 
 Waiting for the broker after each event would cost a round trip each; acknowledging out of order would let Faust commit
-past an event in flight. So up to `size` events are under way at once and one task finishes them from the front. At
-most one event of a key is in it: the row keeps the effects of the key's last event only, and those of an earlier one
-would be lost in a crash.
+past an event in flight. So up to `size` events are in flight at once, and one task finishes them from the front. The
+window holds at most one event of a key: the row keeps the effects of the key's last event only, and those of an earlier
+one would be lost in a crash.
 """
 
 import asyncio
@@ -12,29 +12,31 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from services.runtime.handled import Handled
 
-@dataclass(slots=True)
-class Entry:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFlight:
     """One processed event and what must be acknowledged before it is finished."""
 
     event: Any
     key: bytes | None
     began_s: float
-    outcome: str
+    handled: Handled
     sends: Sequence[Awaitable[Any]]
     row: Awaitable[Any] | None
-    era: int = 0
-    """Which rebalance it was processed after."""
+    rebalances: int = 0
+    """How many rebalances had begun when it was processed."""
 
 
-class Window:
+class EventWindow:
     """A bounded queue with one reader."""
 
     def __init__(
-        self, size: int, finish: Callable[[Entry, Any], None], fail: Callable[[BaseException], NoReturn]
+        self, size: int, finish: Callable[[InFlight, Any], None], fail: Callable[[BaseException], NoReturn]
     ) -> None:
         self._size, self._finish, self._fail = size, finish, fail
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[InFlight] = deque()
         self._keys: set[bytes | None] = set()
         self._work: asyncio.Future[None] | None = None
         self._freed: asyncio.Future[None] | None = None
@@ -64,7 +66,7 @@ class Window:
             self._freed = asyncio.get_running_loop().create_future()
             await self._freed
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: InFlight) -> None:
         """Put a processed event at the end."""
         self._entries.append(entry)
         self._keys.add(entry.key)

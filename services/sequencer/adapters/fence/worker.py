@@ -4,82 +4,30 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from faust.types import TP
 
-from services.runtime import dead_letters
-from services.runtime.clock import monotonic_s, real_now
+from services.runtime.clock import monotonic_s
 from services.runtime.exits import EXIT_SEND_FAILED, EXIT_STOP_HUNG
+from services.runtime.handled import Handled
 from services.runtime.offsets import Ends
 
 from .exits import end_process
+from .handler import Handle, Incoming, OnError, Send, Unchanged, dead_letter
 from .lease import Lease
 from .pins import check_pins
 from .recovery import FencedTableManager
 from .settings import FenceSettings
-from .table import DurableTable, Row
+from .table import DurableTable
+from .topics import check_topics
 from .transport import FencedApp, QuietMonitor
-from .window import Entry, Window
+from .window import EventWindow, InFlight
 
 log = structlog.get_logger(__name__)
-
-Headers = Sequence[tuple[str, bytes]]
-Send = tuple[str, bytes | None, bytes | None, Headers]
-"""Topic, key, value, headers; the partition follows from the key."""
-
-
-class Unchanged:
-    """The row stays as it is, and nothing is written for it."""
-
-
-UNCHANGED: Final = Unchanged()
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """One record as the broker keeps it."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_s: float
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What an event comes to: the row from now on (None deletes it) and what is sent, in order."""
-
-    row: Row | Unchanged | None = UNCHANGED
-    sends: Sequence[Send] = field(default_factory=tuple)
-    name: str = "applied"
-    """For metrics: applied, ignored or dead_lettered."""
-
-
-Handle = Callable[[Incoming, Row | None], Outcome]
-"""Decides. Pure and quick: no I/O, no clock; the same event and row give the same outcome. The row is a copy. For
-replays: an event comes again after a crash, with the row as it was or as this event or a later one left it."""
-
-OnError = Callable[[Incoming, Exception], Outcome]
-
-
-class FenceRefusal(RuntimeError):
-    """The fence won't start: the topics are not what it needs. Says why."""
-
-
-def dead_letter(event: Incoming, error: Exception) -> Outcome:
-    """Return the outcome of an event that could not be handled: its bytes go to `<topic>.dlq`, the row stays."""
-    wire = dead_letters.dead_letter(event, error, attempts=1, first_failed=real_now())
-    return Outcome(sends=((wire.topic, wire.key, wire.value, wire.headers),), name="dead_lettered")
 
 
 class Fence:
@@ -89,7 +37,7 @@ class Fence:
         settings: this worker and its app.
         handle: decides; an exception out of it goes to `on_error` and never further.
         on_error: says what comes of an event that `handle` could not handle; its own exception ends the process.
-        on_event_done: told of each finished event: topic, outcome's name, seconds from delivery to finish.
+        on_event_done: told of each finished event: topic, how it ended, seconds from delivery to finish.
         lease: another lease; tests only.
     """
 
@@ -103,12 +51,12 @@ class Fence:
         handle: Handle,
         *,
         on_error: OnError = dead_letter,
-        on_event_done: Callable[[str, str, float], None] | None = None,
+        on_event_done: Callable[[str, Handled, float], None] | None = None,
         lease: Lease | None = None,
     ) -> None:
         self.settings, self._handle, self._on_error, self._on_event_done = settings, handle, on_error, on_event_done
         self.lease = lease or Lease(settings.session_timeout_s, settings.rebalance_timeout_s)
-        self.window = Window(settings.window, self._finish, self._fail)
+        self.window = EventWindow(settings.window, self._finish, self._fail)
         self.recoveries = 0
         self._finished: dict[TP, int] = {}
         self._ends = Ends(settings.bootstrap_servers)
@@ -116,7 +64,7 @@ class Fence:
         self._producer: Any = None
         self._stopping = False
         for name in ("aiokafka", "faust", "mode"):
-            # The level of the loggers, not of a handler: what is not wanted must not be made.
+            # The loggers' level, not a handler's: records that nobody reads must not even be made.
             logging.getLogger(name).setLevel(settings.library_log_level)
         check_pins()
         self.app = self._make_app()
@@ -170,7 +118,7 @@ class Fence:
         Raises:
             FenceRefusal: a topic is missing, counts differ, or the changelog is not compacted.
         """
-        await self._check_topics()
+        await check_topics(self.settings)
         await asyncio.to_thread(shutil.rmtree, self.settings.data_dir, ignore_errors=True)
         self.window.start()
 
@@ -183,7 +131,7 @@ class Fence:
             self._fail(error)
         await stopped
         if self.app.crashed and not self._stopping:
-            # What is left of Faust neither works nor ends; its threads would keep the process.
+            # What is left of Faust neither works nor ends; its threads would keep the process alive.
             self._fail(self.app.crash_reason or RuntimeError("Faust has stopped by itself"))
         await asyncio.gather(starting, return_exceptions=True)
 
@@ -191,7 +139,7 @@ class Fence:
         """Take no more events, finish those in the window, commit them and go; the group keeps our place."""
         self._stopping = True
         self.lease.closing()
-        # Not asyncio.timeout: Faust may swallow the cancellation that it is made of.
+        # Not asyncio.timeout: it cancels, and Faust may swallow the cancellation.
         stopping = asyncio.create_task(self.app.stop())
         await self.ended(stopping, "Faust")
         await stopping
@@ -204,28 +152,6 @@ class Fence:
         if not done:
             end_process(EXIT_STOP_HUNG, f"{what} did not stop within {self.settings.stop_limit_s:.0f} s")
 
-    async def _check_topics(self) -> None:
-        s = self.settings
-        wanted = [*s.topics, s.changelog_topic]
-        admin = AIOKafkaAdminClient(bootstrap_servers=s.bootstrap_servers, client_id=f"{s.app_id}-check")
-        await admin.start()
-        try:
-            found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(wanted)}
-            missing = [topic for topic in wanted if not found.get(topic)]
-            if missing:
-                raise FenceRefusal(f"topics missing: {', '.join(missing)}")
-            counts = {topic: found[topic] for topic in wanted}
-            if len(set(counts.values())) != 1:
-                raise FenceRefusal(f"partition counts must be equal: {counts}")
-            answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, s.changelog_topic)])
-            configs = {
-                entry[0]: entry[1] for answer in answers for resource in answer.resources for entry in resource[4]
-            }
-            if "compact" not in str(configs.get("cleanup.policy")):
-                raise FenceRefusal(f"{s.changelog_topic} must be compacted, not {configs.get('cleanup.policy')}")
-        finally:
-            await admin.close()
-
     # -- an event --
 
     async def _agent(self, stream: Any) -> None:
@@ -233,7 +159,7 @@ class Fence:
             async for event in stream.noack().events():
                 await self._take(event)
         except Exception as error:
-            # An exception that reaches Faust would count as done: the event would be committed and lost.
+            # Faust counts an event whose handler raised as done: it would be committed, and lost.
             self._fail(error)
 
     async def _take(self, event: Any) -> None:
@@ -244,9 +170,14 @@ class Fence:
         self.lease.check("event")
         began = monotonic_s()
         incoming = Incoming(
-            message.topic, message.partition, message.offset, message.timestamp, message.key, message.value,
-            message.headers or (),
-        )  # fmt: skip
+            topic=message.topic,
+            partition=message.partition,
+            offset=message.offset,
+            timestamp_s=message.timestamp,
+            key=message.key,
+            value=message.value,
+            headers=message.headers or (),
+        )
         try:
             if message.key is None:
                 raise ValueError("no key: it belongs to no row")
@@ -260,25 +191,34 @@ class Fence:
         row = None
         if not isinstance(outcome.row, Unchanged):
             row = await self.table.put(producer, message.partition, message.key, outcome.row)
-        era = self.app.rebalancing_count
-        window.add(Entry(event, message.key, began, outcome.name, sends, row, era))
+        window.add(
+            InFlight(
+                event=event,
+                key=message.key,
+                began_s=began,
+                handled=outcome.handled,
+                sends=sends,
+                row=row,
+                rebalances=self.app.rebalancing_count,
+            )
+        )
 
     async def _send(self, producer: Any, send: Send) -> Any:
         topic, key, value, headers = send
         return await producer.send(topic, value, key=key, headers=list(headers))
 
-    def _finish(self, entry: Entry, row: Any) -> None:
-        message = entry.event.message
-        # A write of before the newest rebalance says nothing: the partition may have been away, its rows forgotten, and
-        # a recovery that believed them read would leave them out.
-        if row is not None and row.offset >= 0 and entry.era == self.app.rebalancing_count:
+    def _finish(self, done: InFlight, row: Any) -> None:
+        message = done.event.message
+        # A write from before the newest rebalance proves nothing: the partition may have been away and its rows
+        # forgotten, and a recovery that takes them as read would leave them out.
+        if row is not None and row.offset >= 0 and done.rebalances == self.app.rebalancing_count:
             self._report(message.partition, row.offset)
         self.app.consumer.ack(message)
         self._finished[message.tp] = message.offset + 1
         now = monotonic_s()
         self._progress_s = now
         if self._on_event_done is not None:
-            self._on_event_done(message.topic, entry.outcome, now - entry.began_s)
+            self._on_event_done(message.topic, done.handled, now - done.began_s)
 
     def _report(self, partition: int, offset: int) -> None:
         self.app.tables.recovery.acknowledged(self.table.changelog_tp(partition), offset)
@@ -290,7 +230,7 @@ class Fence:
     def _ready(self) -> None:
         self.recoveries += 1
         self._progress_s = monotonic_s()
-        # What was finished in an earlier generation may be behind what others finished since.
+        # Another worker may have finished more since an earlier generation of ours.
         self._finished.clear()
 
     # -- for the operations port --
@@ -330,7 +270,7 @@ class Fence:
         unknown = assigned - at.keys()
         if unknown:
             for tp, first in (await consumer.earliest_offsets(*unknown)).items():
-                at[tp] = self._finished.setdefault(tp, first)  # asked once; an event may have been finished meanwhile
+                at[tp] = self._finished.setdefault(tp, first)  # an event may have been finished while we asked
         return {
             f"{tp.topic}[{tp.partition}]": ends[TopicPartition(*tp)] - at[tp]
             for tp in sorted(assigned)
