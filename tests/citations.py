@@ -14,11 +14,11 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 
 FACT: Final = r"(?:[A-NPQ]\d{1,2}|0\.[1-8])"
-_MORE: Final = rf"(?:(?:,? and |, |-| to ){FACT}(?![.\w]))*"
-_FACTS: Final = re.compile(rf"\b[Ff]acts? ({FACT}(?![.\w]){_MORE})")
+_MORE: Final = rf"(?:(?:,? and |, |-| to ){FACT}(?!\w|\.\d))*"
+_FACTS: Final = re.compile(rf"\b[Ff]acts? ({FACT}(?!\w|\.\d){_MORE})")
 _DESIGN: Final = re.compile(r"\bdesign (\d+)\b")
 _ADR: Final = re.compile(r"\bADR (\d+)\b")
-_BARE: Final = re.compile(r"\b[A-NPQ]\d{1,2}\b")
+_BARE: Final = re.compile(r"\b(?!N11 service)[A-NPQ]\d{1,2}\b")
 _BARE_IN_BRACKETS: Final = re.compile(r"\([A-NPQ]\d{1,2}(?:(?:, |-)[A-NPQ]\d{1,2})*[):]")
 _NOT_HERE: Final = re.compile(
     r"\bDESIGN \d|\b(?:compliance|reliability|libraries)(?: part)? \d|\.\./shared|\bmission.facts|\bS[0-4]:\d"

@@ -28,7 +28,7 @@ def done() -> list[str]:
     return [line for line in lines if line]
 
 
-@dataclass
+@dataclass(eq=False)  # pytest keeps its plugins in sets
 class Recorder:
     """A pytest plugin that keeps how each test function ended; of several cases, the worst."""
 

@@ -41,6 +41,7 @@ def test_every_fact_that_is_done_is_cited_by_a_unit_test() -> None:
         ("facts C3, D5", ["C3", "D5"]),
         ("Facts A1-A4 and Q1: a call", ["A1", "A2", "A3", "A4", "Q1"]),
         ("a caller (fact 0.1) of\n    fact A10", ["0.1", "A10"]),
+        ("as facts C3, D5, Q22. And fact 0.3.", ["C3", "D5", "Q22", "0.3"]),
         ("a matter of fact, A4 paper", []),
     ],
 )

@@ -76,7 +76,10 @@ def sent(bench: Bench) -> RenderedText:
 async def test_first_text_leaves_at_the_calls_end_at_any_hour_whoever_is_free(
     after_s: float, variants: dict[str, str], status: str
 ) -> None:
-    """C1, C5, C6, A9, C14: nothing waits for an opening hour or an officer; only the words differ."""
+    """Facts A9, C1, C5, C6: the first text is due the moment the call ends, at any hour and whoever is free.
+
+    Fact C14: only its words differ; "now" is said only for an officer who is available.
+    """
     bench, leads, touch = await first_text(InboundCall(offset_s=after_s).missed(), after_s, status)
     assert touch.due_at == bench.clock.virtual == leads.lead()["last_call_ended_at"]
     assert touch.lane == "urgent"
@@ -86,7 +89,7 @@ async def test_first_text_leaves_at_the_calls_end_at_any_hour_whoever_is_free(
 
 
 async def test_lead_has_the_callers_number_the_first_contacts_time_the_source_and_the_status() -> None:
-    """B1, B2: each field that a CRM is filled from, at the instant of the decision."""
+    """Facts B1, B2: the lead is there at the moment of the decision, with number, first contact, source and status."""
     _, leads, _ = await first_text(InboundCall().missed(), 0, "available")
     lead = leads.lead()
     assert lead["caller"] == CALLER
@@ -97,7 +100,7 @@ async def test_lead_has_the_callers_number_the_first_contacts_time_the_source_an
 
 
 async def test_report_of_an_answered_call_that_only_a_voicemail_answered_is_missed() -> None:
-    """Q1: a voicemail has a duration, and some systems call it answered; no person talked."""
+    """Facts 0.1, Q1: a voicemail has a duration and some systems call it answered, but no person talked: it is missed."""
     report = InboundCall().completed(answered=True, duration_s=60)
     report = replace(report, data=report.data.model_copy(update={"voicemail": True}))
     bench, leads, _ = await first_text([report], 9, "busy")
@@ -107,7 +110,7 @@ async def test_report_of_an_answered_call_that_only_a_voicemail_answered_is_miss
 
 
 async def test_known_missed_call_of_an_internal_number_takes_the_whole_path_and_counts_as_no_call() -> None:
-    """A11: what is tried before production is what runs in production."""
+    """Facts A11, C12: a test call takes the same path as any other, up to the text, and no figure counts it."""
 
     def counted() -> float | None:
         return REGISTRY.get_sample_value("ringback_calls_total", {"outcome": "missed"})
@@ -126,7 +129,7 @@ async def test_known_missed_call_of_an_internal_number_takes_the_whole_path_and_
 @pytest.mark.parametrize("name", [None, "Ana"], ids=["no name", "a name"])
 @pytest.mark.parametrize("variant", FIRST_TEXTS)
 def test_first_text_says_sorry_says_who_and_gives_one_next_step(variant: str, name: str | None) -> None:
-    """C7, C10: short, with the lender's name, and one thing to do; every wording that the example ships."""
+    """Facts C7, C10: it is short, names the lender, gives one next step, and reads well without the borrower's name."""
     body = rendered(FIRST_TEXTS[variant], name)
     assert "missed your call" in body
     assert LENDER.name in body
