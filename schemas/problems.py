@@ -6,7 +6,7 @@ expression, and never the value: that may be a secret or a borrower's.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from pydantic import AfterValidator, ValidationError
 from pydantic_core import ErrorDetails
@@ -99,5 +99,5 @@ def _reason(found: ErrorDetails) -> str:
     return _SAID.get(kind, f"is wrong ({kind.replace('_', ' ')})")
 
 
-def _plain(limit: Any) -> str:
+def _plain(limit: object) -> str:
     return f"{limit:g}" if isinstance(limit, float) else str(limit)

@@ -14,7 +14,7 @@ from rich.table import Table
 from services.cli.exits import Cannot, WrongUse
 from services.cli.explaining.documents import read_records, source_of
 from services.cli.explaining.story import Line, head_of, story_of
-from services.policy.numbers import normalise_caller
+from services.policy.numbers import normalize_caller
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
@@ -26,7 +26,7 @@ def explain(
     ] = "demo",
 ) -> None:
     """Tell one caller's whole story in order."""
-    caller = normalise_caller(number).e164
+    caller = normalize_caller(number).e164
     if caller is None:
         raise WrongUse(f"{number!r} is not a phone number", "write + and the country code first, like +12125550123")
     with source_of(run) as source:

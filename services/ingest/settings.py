@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from schemas.problems import NOT_A_NUMBER, written
-from services.policy.numbers import normalise_caller
+from services.policy.numbers import normalize_caller
 from services.runtime.settings import LOOPBACK, LenderSettings, TwilioSettings
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -39,7 +39,7 @@ class IngestSettings(TwilioSettings, LenderSettings):
     @classmethod
     def _are_numbers(cls, value: str) -> str:
         for number in filter(None, (part.strip() for part in value.split(","))):
-            if normalise_caller(number).e164 != number:
+            if normalize_caller(number).e164 != number:
                 raise ValueError(f"has an entry that {NOT_A_NUMBER}; separate entries by commas")
         return value
 

@@ -3,11 +3,11 @@
 An unusable file is one `DirectoryError`, whose `problems` names each path in it and the reason.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -17,7 +17,7 @@ from schemas.base import LocalTime, Zone
 from schemas.card import OfficerStatus
 from schemas.problems import NOT_A_NUMBER, problems_of, written
 from services.policy.hours import Calendar, Exceptions, Hours
-from services.policy.numbers import normalise_caller
+from services.policy.numbers import normalize_caller
 from services.policy.us_states import UsState, state_of
 from services.policy.wording import wording_problems
 
@@ -35,7 +35,7 @@ class DirectoryError(ValueError):
 
 
 def _phone(text: str) -> str:
-    found = normalise_caller(text)
+    found = normalize_caller(text)
     if found.e164 is None or found.e164 != text:
         raise ValueError(f"{text!r} {NOT_A_NUMBER}")
     return text
@@ -273,8 +273,8 @@ def _twice(where: str, ids: Sequence[str], field: str) -> Iterator[str]:
 class _StrictLoader(yaml.SafeLoader):
     """YAML's safe loader, but a repeated key is an error instead of a silent last one wins."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        seen: set[object] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int | date):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import holidays
@@ -17,14 +17,14 @@ _YEAR: Final = tuple(timedelta(days=ahead) for ahead in range(366))
 
 _WINDOW: Final = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
 
-Window = tuple[time, time]
+OpenWindow = tuple[time, time]
 """Opening and closing local time; open at the first, closed at the second."""
 
 
-def _windows(value: object) -> tuple[Window, ...]:
+def _windows(value: object) -> tuple[OpenWindow, ...]:
     if not isinstance(value, list):
         raise ValueError("windows are a list such as ['08:30-12:00', '13:00-17:30']; [] is closed")
-    found: list[Window] = []
+    found: list[OpenWindow] = []
     for text in value:
         match = _WINDOW.fullmatch(text) if isinstance(text, str) else None
         if match is None:
@@ -49,17 +49,17 @@ def _days_of(key: object) -> Iterator[str]:
     yield from DAYS[DAYS.index(first) : DAYS.index(last or first) + 1]
 
 
-class Hours(RootModel[dict[str, tuple[Window, ...]]]):
+class Hours(RootModel[dict[str, tuple[OpenWindow, ...]]]):
     """Weekly hours, written as `mon-fri: ["08:30-12:00", "13:00-17:30"]`; a day not named is closed."""
 
     model_config = ConfigDict(frozen=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _expand(cls, value: Any) -> dict[str, tuple[Window, ...]]:
+    def _expand(cls, value: object) -> dict[str, tuple[OpenWindow, ...]]:
         if not isinstance(value, Mapping):
             raise ValueError("hours are days with their windows, such as mon-fri: ['09:00-17:00']")
-        found: dict[str, tuple[Window, ...]] = {}
+        found: dict[str, tuple[OpenWindow, ...]] = {}
         for key, raw in value.items():
             windows = _windows(raw)
             for day in _days_of(key):
@@ -68,19 +68,19 @@ class Hours(RootModel[dict[str, tuple[Window, ...]]]):
                 found[day] = windows
         return found
 
-    def of(self, weekday: int) -> tuple[Window, ...]:
+    def of(self, weekday: int) -> tuple[OpenWindow, ...]:
         """Return the windows of a weekday, 0 is Monday."""
         return self.root.get(DAYS[weekday], ())
 
 
-class Exceptions(RootModel[dict[date, tuple[Window, ...]]]):
+class Exceptions(RootModel[dict[date, tuple[OpenWindow, ...]]]):
     """Dated exceptions, `2026-02-06: []` for closed; they overrule weekday and holiday."""
 
     model_config = ConfigDict(frozen=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _read(cls, value: Any) -> dict[Any, tuple[Window, ...]]:
+    def _read(cls, value: object) -> dict[object, tuple[OpenWindow, ...]]:
         if not isinstance(value, Mapping):
             raise ValueError("exceptions are dates with their windows, such as 2026-02-06: []")
         return {day: _windows(raw) for day, raw in value.items()}
@@ -103,7 +103,7 @@ class Calendar:
     exceptions: Exceptions
     federal_holidays: bool = True
 
-    def windows(self, day: date) -> tuple[Window, ...]:
+    def windows(self, day: date) -> tuple[OpenWindow, ...]:
         """Return the open windows of a local date; none when closed."""
         if day in self.exceptions.root:
             return self.exceptions.root[day]

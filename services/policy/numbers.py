@@ -63,7 +63,7 @@ class Caller:
 WITHHELD: Final = Caller("withheld")
 
 
-def normalise_caller(raw: str | None, default_region: str = "US") -> Caller:
+def normalize_caller(raw: str | None, default_region: str = "US") -> Caller:
     """Read a caller id as a phone system writes it; never raises.
 
     Args:

@@ -16,7 +16,7 @@ import pytest
 
 from services.ingest import routes
 from services.ingest.adapters.kafka import Outlet
-from services.ingest.adapters.reports import CallReport
+from services.ingest.adapters.reports import CallReportBody
 from services.ingest.adapters.twilio import TwilioSignatures, Twiml
 from services.ingest.domain.lender import Lender
 from services.ingest.shell import Ingest, Webhook
@@ -78,7 +78,7 @@ def test_table_of_a_twilio_route_has_exactly_the_fields_that_are_read(route: str
 
 
 def test_table_of_reported_calls_has_exactly_the_fields_that_are_read() -> None:
-    assert documented(routes.CALLS) == {field.alias or name for name, field in CallReport.model_fields.items()}
+    assert documented(routes.CALLS) == {field.alias or name for name, field in CallReportBody.model_fields.items()}
 
 
 def by_shell(code: str, tmp_path: Path, _: pytest.MonkeyPatch) -> tuple[str, dict[str, str], bytes]:

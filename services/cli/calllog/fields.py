@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
-from services.policy.numbers import normalise_caller
+from services.policy.numbers import normalize_caller
 
 MAX_CALL_S: Final = 24 * 3600
 """Twilio ends a call after 24 hours (4 by default): a longer one is a mistake in the file."""
@@ -25,7 +25,7 @@ _FORMATS: Final = (
 )  # fmt: skip
 _SHOWN: Final = 40
 
-read_number: Final = lru_cache(1 << 14)(normalise_caller)
+read_number: Final = lru_cache(1 << 14)(normalize_caller)
 """Reads a number; a log names the same branches, officers and callers again and again."""
 
 

@@ -13,7 +13,7 @@ LONGEST_S: Final = 86_400.0
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)]
 
 
-class CallReport(BaseModel):
+class CallReportBody(BaseModel):
     """The JSON; `from` is null or a word such as `anonymous` when the caller withheld it, and must be there."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -40,7 +40,7 @@ def read_report(body: bytes) -> Report:
         InvalidField: a field is missing or wrong.
     """
     try:
-        said = CallReport.model_validate_json(body)
+        said = CallReportBody.model_validate_json(body)
     except ValidationError as error:
         where, why = problems_of(error)[0]
         if not where:

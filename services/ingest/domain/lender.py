@@ -7,7 +7,7 @@ from typing import Final
 
 from services.ingest.errors import UnknownNumber
 from services.policy.directory import Branch, Directory
-from services.policy.numbers import normalise_caller
+from services.policy.numbers import normalize_caller
 
 MOST_LEGS: Final = 10
 """Twilio dials at most ten numbers of one `<Dial>`."""
@@ -36,7 +36,7 @@ class Lender:
         Raises:
             UnknownNumber: no branch has it.
         """
-        number = normalise_caller(raw).e164
+        number = normalize_caller(raw).e164
         branch = self.directory.branch_by_number(number) if number else None
         if number is None or branch is None:
             raise UnknownNumber(field)
@@ -49,7 +49,7 @@ class Lender:
         """
         if said and any(branch.id == said for branch in self.directory.branches):
             return said
-        number = normalise_caller(dialed).e164
+        number = normalize_caller(dialed).e164
         branch = self.directory.branch_by_number(number) if number else None
         return branch.id if branch else ""
 

@@ -9,7 +9,7 @@ from services.ingest.domain.fields import CLOSE_S, is_close
 from services.ingest.domain.lender import Lender
 from services.ingest.domain.reading import Accepted, Draft, Reading
 from services.ingest.errors import InvalidField
-from services.policy.numbers import normalise_caller
+from services.policy.numbers import normalize_caller
 
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -46,7 +46,7 @@ def completed(report: Report, lender: Lender, now: datetime) -> Reading:
     if report.talk_time > report.duration:
         raise InvalidField("talk_time", "is longer than duration")
     number, branch = lender.dialed(report.to, "to")
-    caller = normalise_caller(report.caller)
+    caller = normalize_caller(report.caller)
     data = CallCompleted(
         provider="calls",
         call_id=report.call_id,

@@ -20,7 +20,7 @@ from services.ingest.domain.fields import Fields, one_of
 from services.ingest.domain.lender import Lender
 from services.ingest.domain.reading import Draft, GoOn, HangUp, NoContent, Reading, Ring, Screen, TakeVoicemail
 from services.ingest.errors import InvalidField
-from services.policy.numbers import Caller, normalise_caller
+from services.policy.numbers import Caller, normalize_caller
 
 FINAL: Final[tuple[CallStatus, ...]] = get_args(CallStatus)
 """Statuses of a call or a leg that is over."""
@@ -32,7 +32,7 @@ def voice(form: Fields, _query: Fields, lender: Lender, now: datetime) -> Readin
     """A borrower calls: `call.started`, and whom to dial."""
     call_id = form.sid("CallSid", "CA")
     number, branch = lender.dialed(form.raw("To"))
-    caller = normalise_caller(form.raw("From"))
+    caller = normalize_caller(form.raw("From"))
     officers = lender.on_shift(branch, now)
     # The voice request has no Timestamp.
     data = CallStarted(**_common(call_id, caller, lender, number), legs_dialled=len(officers), started_at=now)
@@ -54,7 +54,7 @@ def leg(form: Fields, query: Fields, lender: Lender, now: datetime) -> Reading:
         return Reading(instruction=Screen(call_id, branch_id, officer_id))
     at = form.time(now)
     # A leg's From is the caller, passed through; Twilio puts a number of ours there when the caller withheld theirs.
-    caller = normalise_caller(form.raw("From"))
+    caller = normalize_caller(form.raw("From"))
     known = caller if caller.e164 and not lender.is_ours(caller.e164) else Caller("invalid")
     common = _common(call_id, known, lender)
     if step == "pressed":
@@ -87,7 +87,7 @@ def dial(form: Fields, query: Fields, lender: Lender, now: datetime) -> Reading:
     leg_id = form.optional_sid("DialCallSid", "CA")
     if leg_id is None:
         return Reading(instruction=instruction)
-    caller = normalise_caller(form.raw("From"))
+    caller = normalize_caller(form.raw("From"))
     at = form.time(now)
     data = CallLegEnded(**_common(call_id, caller, lender), leg_id=leg_id, status=status, ended_at=at)
     return Reading(
@@ -109,7 +109,7 @@ def call_status(form: Fields, _query: Fields, lender: Lender, now: datetime) -> 
     duration = form.integer("CallDuration")
     if duration is not None and duration < 0:
         raise InvalidField("CallDuration", "is negative")
-    caller = normalise_caller(form.raw("From"))
+    caller = normalize_caller(form.raw("From"))
     at = form.time(now)
     data = CallEnded(**_common(call_id, caller, lender, number), status=status, duration_s=duration, ended_at=at)
     draft = _draft(f"twilio:{call_id}:ended:{status}", data, at=at, branch_id=branch.id)

@@ -9,7 +9,7 @@ from services.ingest.domain.fields import Fields, one_of
 from services.ingest.domain.lender import Lender
 from services.ingest.domain.reading import Draft, GoOn, Reading
 from services.ingest.errors import InvalidField
-from services.policy.numbers import normalise_caller
+from services.policy.numbers import normalize_caller
 
 STATUSES: Final[tuple[ReceiptStatus, ...]] = get_args(ReceiptStatus)
 KEYWORDS: Final[tuple[Literal["STOP", "START", "HELP"], ...]] = ("STOP", "START", "HELP")
@@ -22,10 +22,10 @@ def sms(form: Fields, _query: Fields, lender: Lender, now: datetime) -> Reading:
     signature and account already prove that the number is the lender's.
     """
     message_id = form.sid("MessageSid", "SM|MM")
-    to = normalise_caller(form.raw("To")).e164
+    to = normalize_caller(form.raw("To")).e164
     if to is None:
         raise InvalidField("To", NOT_A_NUMBER)
-    sender = normalise_caller(form.raw("From"))
+    sender = normalize_caller(form.raw("From"))
     if sender.e164 is None:
         # A short code or a name: nobody we could have called or texted.
         return Reading(instruction=GoOn(), ignored="unusable_sender", unusable=sender.reason)
@@ -58,7 +58,7 @@ def message_status(form: Fields, query: Fields, _lender: Lender, now: datetime) 
     status = one_of(form.required("MessageStatus"), STATUSES)
     if status is None:
         return Reading(ignored="unknown_status")
-    to = normalise_caller(form.raw("To")).e164
+    to = normalize_caller(form.raw("To")).e164
     if to is None:
         raise InvalidField("To", NOT_A_NUMBER)
     data = ReceiptReceived(

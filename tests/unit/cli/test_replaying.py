@@ -13,7 +13,7 @@ from services.cli.first_text_latency import STAGES, FirstTextTiming, percentile
 from services.cli.replay import parse_speed
 from services.cli.replaying.summary import Summary, broken_promises
 from services.cli.replaying.webhooks import DialledLeg, Webhook, afterwards, dialled_legs, voice
-from services.policy.numbers import normalise_caller
+from services.policy.numbers import normalize_caller
 
 AT = datetime(2026, 3, 10, 15, 0, tzinfo=UTC)
 BASE = "http://127.0.0.1:8080"
@@ -30,7 +30,7 @@ RUNG = tuple(
 
 def logged(legs: tuple[LoggedLeg, ...] = (), *, talk_s: int = 60, **more: Any) -> LoggedCall:
     raw = more.pop("caller_raw", "+12055550101")
-    found = normalise_caller(raw)
+    found = normalize_caller(raw)
     return LoggedCall(
         provider="twilio", call_id="CA" + "1" * 32, caller=found.e164, caller_kind=found.kind, caller_raw=raw,
         dialled="+12125550100", status="completed", started_at=AT, ended_at=AT + timedelta(seconds=20 + talk_s), legs=legs, **more,

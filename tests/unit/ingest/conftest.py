@@ -13,14 +13,15 @@ from services.ingest.web.app import make_app
 from services.policy.directory import load_directory
 from services.runtime.health import Health
 from services.runtime.producer import FakeProducer
-from tests.unit.ingest.rig import ACCOUNT, BASE, OLD_TOKEN, SECRET, TOKEN, Rig, StandingClock
+from tests.infra.clock import FakeClock
+from tests.unit.ingest.rig import ACCOUNT, BASE, OLD_TOKEN, OPEN, SECRET, TOKEN, Rig
 
 
 @pytest.fixture
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     """An ingest and someone to call its webhooks."""
     directory = load_directory("deploy/examples/lender.yaml")
-    producer, health, clock = FakeProducer(), Health(), StandingClock()
+    producer, health, clock = FakeProducer(), Health(), FakeClock(OPEN)
     insecure = getattr(request, "param", "") == "insecure"
     ingest = Ingest(
         lender=Lender(directory, {"+12125550198"}),

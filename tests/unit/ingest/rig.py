@@ -14,9 +14,9 @@ from schemas.envelope import Event
 from services.ingest import routes
 from services.ingest.shell import Ingest
 from services.ingest.signing import CALLS_HEADER, TWILIO_HEADER, sign_calls, sign_twilio
-from services.runtime.clock import monotonic_s, real_now
 from services.runtime.health import Health
 from services.runtime.producer import FakeProducer
+from tests.infra.clock import FakeClock
 
 BASE = "https://hooks.larkspur.example"
 TOKEN, OLD_TOKEN, SECRET = "auth-token-of-today", "auth-token-of-yesterday", "a-secret-of-the-phone-system"
@@ -27,32 +27,12 @@ NIGHT = datetime(2026, 3, 4, 4, 0, tzinfo=UTC)
 
 
 @dataclass
-class StandingClock:
-    """Virtual time stands at `at`; the machine's goes on."""
-
-    at: datetime = OPEN
-    is_file: bool = True
-
-    def now(self) -> datetime:
-        return self.at
-
-    def real_now(self) -> datetime:
-        return real_now()
-
-    def monotonic_s(self) -> float:
-        return monotonic_s()
-
-    async def sleep_until(self, when: datetime) -> None:
-        raise NotImplementedError
-
-
-@dataclass
 class Rig:
     """Sends webhooks as their senders do, and keeps what ingest made of them."""
 
     client: TestClient[Any, Any]
     producer: FakeProducer
-    clock: StandingClock
+    clock: FakeClock
     health: Health
     ingest: Ingest
 
@@ -82,7 +62,7 @@ class Rig:
     async def calls(self, report: Any, *, header: str | None = None) -> ClientResponse:
         """Post a report to `/webhooks/calls`, signed unless a header is given."""
         body = report if isinstance(report, bytes) else json.dumps(report).encode()
-        said = sign_calls(body, int(real_now().timestamp()), SECRET) if header is None else header
+        said = sign_calls(body, int(self.clock.real.timestamp()), SECRET) if header is None else header
         return await self.client.post(
             routes.CALLS, data=body, headers={CALLS_HEADER: said, "Content-Type": "application/json"}
         )

@@ -37,7 +37,7 @@ async def test_abandoned_call_keeps_answered_with_no_talk_time(rig: Rig) -> None
 async def test_old_call_keeps_its_own_times_under_our_receipt_time(rig: Rig) -> None:
     await rig.calls({**REPORT, "started_at": "2026-03-03T10:00:00Z", "ended_at": "2026-03-03T10:00:20Z"})
     [event] = rig.events
-    assert event.time == rig.clock.at
+    assert event.time == rig.clock.virtual
     assert event.data.ended_at == datetime(2026, 3, 3, 10, 0, 20, tzinfo=UTC)
 
 

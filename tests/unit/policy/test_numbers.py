@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.policy.numbers import WITHHELD, WITHHELD_SENTINELS, mask, normalise_caller
+from services.policy.numbers import WITHHELD, WITHHELD_SENTINELS, mask, normalize_caller
 
 
 @pytest.mark.parametrize("sentinel", sorted(WITHHELD_SENTINELS))
 def test_twilio_sentinel_is_withheld_although_some_look_like_foreign_numbers(sentinel: str) -> None:
     """Fact A10: a withheld number is told as digits, some of which look like valid foreign numbers."""
-    assert normalise_caller(sentinel) == WITHHELD
-    assert not normalise_caller(sentinel).textable
+    assert normalize_caller(sentinel) == WITHHELD
+    assert not normalize_caller(sentinel).textable
 
 
 @pytest.mark.parametrize("word", sorted(WITHHELD_SENTINELS.values()))
@@ -30,7 +30,7 @@ def test_each_sentinel_spells_its_word_on_a_keypad(word: str) -> None:
 )
 def test_empty_or_withheld_word_is_withheld(raw: str | None) -> None:
     """Fact A10: empty, or a word such as anonymous, is a withheld number."""
-    assert normalise_caller(raw).withheld
+    assert normalize_caller(raw).withheld
 
 
 @pytest.mark.parametrize(
@@ -38,20 +38,20 @@ def test_empty_or_withheld_word_is_withheld(raw: str | None) -> None:
 )
 def test_other_spellings_of_withheld_are_withheld(raw: str) -> None:
     """Fact A10: whatever case, punctuation and missing plus."""
-    assert normalise_caller(raw).withheld
+    assert normalize_caller(raw).withheld
 
 
 @pytest.mark.parametrize("raw", ["7378742833", "+17378742833", "(737) 874-2833"])
 def test_austin_number_with_the_digits_of_restricted_is_a_caller(raw: str) -> None:
     """Fact A10: with the country code, a keypad word may be a real number."""
-    assert normalise_caller(raw).e164 == "+17378742833"
+    assert normalize_caller(raw).e164 == "+17378742833"
 
 
 @pytest.mark.parametrize(
     "raw", ["+13035550123", "13035550123", "3035550123", "(303) 555-0123", "303.555.0123", " +1 303 555 0123 "]
 )
 def test_fictional_number_in_any_spelling_is_the_same_caller(raw: str) -> None:
-    found = normalise_caller(raw)
+    found = normalize_caller(raw)
     assert (found.kind, found.e164, found.textable) == ("e164", "+13035550123", True)
 
 
@@ -73,23 +73,23 @@ def test_fictional_number_in_any_spelling_is_the_same_caller(raw: str) -> None:
     ],
 )
 def test_what_is_no_number_is_invalid_with_its_reason(raw: str, reason: str) -> None:
-    found = normalise_caller(raw)
+    found = normalize_caller(raw)
     assert (found.kind, found.e164, found.textable) == ("invalid", None, False)
     assert found.reason == reason
 
 
 def test_foreign_caller_is_kept_by_the_rules_of_that_country() -> None:
-    assert normalise_caller("+442079460000").e164 == "+442079460000"
-    assert normalise_caller("+44123").kind == "invalid"
+    assert normalize_caller("+442079460000").e164 == "+442079460000"
+    assert normalize_caller("+44123").kind == "invalid"
 
 
 @given(st.one_of(st.none(), st.text(max_size=80), st.from_regex(r"\+?[0-9 ().;x-]{0,40}", fullmatch=True)))
 def test_any_text_is_one_of_three_kinds_and_reading_it_again_changes_nothing(raw: str | None) -> None:
-    found = normalise_caller(raw)
+    found = normalize_caller(raw)
     assert (found.e164 is not None) == (found.kind == "e164") == found.textable
     assert (found.reason is not None) == (found.kind == "invalid")
     if found.e164:
-        assert normalise_caller(found.e164) == found
+        assert normalize_caller(found.e164) == found
 
 
 def test_mask_shows_no_whole_number_and_is_ascii() -> None:
