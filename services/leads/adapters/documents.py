@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import date, datetime
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from schemas.card import Document
 from schemas.envelope import Wire
@@ -62,10 +62,9 @@ def to_document(value: Stored) -> Document:
     return _fields_of(value)
 
 
-def from_document(model: type[T], document: Mapping[str, Any]) -> T:
+def from_document(model: type[T], document: Document) -> T:
     """Return the value in a document; fields of a newer version are left out."""
-    found: T = _read(model, document)
-    return found
+    return cast("T", _read(model, document))
 
 
 def entry_document(entry: OutboxEntry) -> Document:
@@ -80,7 +79,7 @@ def entry_document(entry: OutboxEntry) -> Document:
     }
 
 
-def _entry(document: Mapping[str, Any]) -> OutboxEntry:
+def _entry(document: Document) -> OutboxEntry:
     headers = [(name, text.encode()) for name, text in document["headers"]]
     wire = Wire(document["topic"], document["key"].encode(), document["value"].encode(), headers)
     return OutboxEntry(document["seq"], wire)
@@ -107,7 +106,8 @@ def _store(value: object) -> object:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _read(model: type, document: Mapping[str, Any]) -> Any:  # the value of `model`, which `from_document` says
+def _read(model: type, document: Document) -> object:
+    """Return a value of `model`, which only its caller can name as a type."""
     if model is OutboxEntry:
         return _entry(document)
     found: dict[str, object] = {}

@@ -31,7 +31,7 @@ class Rig:
     folder: Path
     prefix: str = field(default_factory=fresh_name)
     systems: list[System] = field(default_factory=list)
-    told: list[Event[LeadEvent]] = field(default_factory=list)
+    told: list[LeadEvent] = field(default_factory=list)
     _callers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(secrets.randbelow(8_000_000)))
 
     def __post_init__(self) -> None:
@@ -72,9 +72,9 @@ class Rig:
         await consumer.start()
         try:
             async for record in consumer:
-                found = decode(record.key, record.value, record.headers)
-                if isinstance(found.data, LeadEvent):
-                    self.told.append(found)  # type: ignore[arg-type]
+                found = decode(record.key, record.value, record.headers).data
+                if isinstance(found, LeadEvent):
+                    self.told.append(found)
         finally:
             await consumer.stop()
 
@@ -82,8 +82,8 @@ class Rig:
         """Return what was told of a caller, first copies, in the order they arrived."""
         found: dict[int, LeadEvent] = {}
         for one in self.told:
-            if one.data.caller == caller:
-                found.setdefault(one.data.lead_seq, one.data)
+            if one.caller == caller:
+                found.setdefault(one.lead_seq, one)
         return list(found.values())
 
     def types(self, caller: str) -> list[str]:
@@ -92,6 +92,10 @@ class Rig:
     async def tells(self, caller: str, *types: str, timeout_s: float = 15.0) -> None:
         """Wait until exactly these have been told of a caller."""
         await eventually(lambda: self.types(caller) == list(types), timeout_s, f"told {types}")
+
+    async def tells_so_many(self, caller: str, events: int) -> None:
+        """Wait until that many events have been told of a caller."""
+        await eventually(lambda: len(self.of(caller)) == events, why=f"told {events} events")
 
     async def lead(self, caller: str) -> dict[str, Any]:
         found = await self.database.leads.find_one({"caller": caller})

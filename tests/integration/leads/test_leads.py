@@ -2,15 +2,17 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import aiohttp
 import pytest
 
 from deploy.local.system import SystemFailure
-from schemas.envelope import Wire
+from schemas.leads import LeadAssigned
 from services.leads.adapters.documents import to_document
-from services.leads.domain.model import Lead, OutboxEntry
+from services.leads.domain.model import Cause, Lead
+from services.leads.domain.outbox import tell
 from services.runtime.clock import real_now
 from tests.infra.polling import eventually
 from tests.integration.leads.conftest import Rig
@@ -76,47 +78,16 @@ async def test_call_is_not_settled_over_an_answer_that_waits_in_kafka(rig: Rig) 
 
 async def test_outbox_left_by_a_dead_process_is_emitted_by_the_next(rig: Rig) -> None:
     caller = rig.caller()
-    system = await rig.start()
-    await rig.write(*InboundCall("CA-int-4", caller).missed())
-    await rig.tells(caller, "lead.opened", "lead.assigned")
-    entries = [one for one in rig.told if one.data.caller == caller]
-    await system.kill("leads")
-    other = rig.caller()
-    wire = Wire(
-        "leads",
-        f"{LENDER}:{other}".encode(),
-        entries[0].data.model_copy(update={"caller": other}).model_dump_json().encode(),
-        _headers(),
-    )
-    left = Lead(
-        lead_id="left-behind",
-        lender_id=LENDER,
-        caller=other,
-        branch_id="new-york",
-        first_contact_at=AT,
-        lead_seq=1,
-        outbox=(OutboxEntry(1, wire),),
-        outbox_since=real_now(),
-    )
-    await rig.database.leads.insert_one(to_document(left))
-    await system.start("leads")
-    await rig.tells(other, "lead.opened")
+    lead = Lead(lead_id="left-behind", lender_id=LENDER, caller=caller, branch_id="new-york", first_contact_at=AT)
+    left = tell(lead, lambda common: LeadAssigned(**common, owner_id="dana-whitfield"), Cause("test"), AT)
+    await rig.database.leads.insert_one(to_document(replace(left, outbox_since=real_now())))
+    await rig.start()
+    await rig.tells(caller, "lead.assigned")
 
     async def pulled() -> bool:
-        return not (await rig.lead(other))["outbox"]
+        return not (await rig.lead(caller))["outbox"]
 
     await eventually(pulled)
-
-
-def _headers() -> list[tuple[str, bytes]]:
-    found = {
-        "ce_id": "left-behind:1",
-        "ce_type": "lead.opened",
-        "ce_source": "test",
-        "ce_time": AT.isoformat(),
-        "ce_lenderid": LENDER,
-    }
-    return [(name, value.encode()) for name, value in found.items()]
 
 
 async def test_two_instances_killed_at_random_make_one_lead_a_caller_and_lose_no_call(rig: Rig) -> None:
@@ -153,7 +124,7 @@ async def test_two_instances_killed_at_random_make_one_lead_a_caller_and_lose_no
     await eventually(all_done, 60, "every call applied, every outbox empty")
     for caller in callers:
         lead = await rig.lead(caller)
-        await eventually(lambda c=caller, n=lead["lead_seq"]: len(rig.of(c)) == n)  # type: ignore[misc]
+        await rig.tells_so_many(caller, lead["lead_seq"])
         told = rig.of(caller)
         assert [one.lead_seq for one in told] == list(range(1, lead["lead_seq"] + 1)), "first copies are in order"
         types = [one.TYPE for one in told]
