@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from services.policy.directory import Directory, load_directory
 from services.runtime.handled import Handled
 from services.runtime.health import Health
 from services.runtime.producer import FakeProducer
+from tests.infra.clock import FakeClock
 from tests.unit.leads.events import AT, CALLER, LENDER
 
 NUMBER_KEY = "unit-test-number-key-32-characters"
@@ -31,38 +31,12 @@ def directory() -> Directory:
 
 
 @dataclass
-class StillClock:
-    """Both times stand still until a test moves them."""
-
-    virtual: datetime = AT
-    real: datetime = datetime(2030, 1, 1, tzinfo=UTC)
-    is_file: bool = True
-
-    def now(self) -> datetime:
-        return self.virtual
-
-    def real_now(self) -> datetime:
-        return self.real
-
-    def monotonic_s(self) -> float:
-        return self.real.timestamp()
-
-    async def sleep_until(self, when: datetime) -> None:
-        self.virtual = max(self.virtual, when)
-
-    def move(self, seconds: float) -> None:
-        """Move both."""
-        self.virtual += timedelta(seconds=seconds)
-        self.real += timedelta(seconds=seconds)
-
-
-@dataclass
 class Rig:
     """A leads service over fakes, and what came out of it."""
 
     store: MemoryLeads = field(default_factory=MemoryLeads)
     producer: FakeProducer = field(default_factory=FakeProducer)
-    clock: StillClock = field(default_factory=StillClock)
+    clock: FakeClock = field(default_factory=lambda: FakeClock(AT))
     lender: Directory = field(default_factory=directory)
     health: Health = field(default_factory=Health)
     all_read: bool = True
