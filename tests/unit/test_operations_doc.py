@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
 from schemas.topics import TOPICS
+from services.cli import exits
 from services.ingest import metrics as ingest_metrics
 from services.leads import metrics as leads_metrics
 from services.notifier import metrics as notifier_metrics
@@ -62,6 +63,11 @@ def test_setting_has_its_readers_and_its_default(row: list[str]) -> None:
 
 def test_every_exit_code_of_a_service_has_its_row() -> None:
     assert {int(code) for code, _, service in table("Exit codes") if service} == set(EXITS)
+
+
+def test_every_exit_code_of_a_command_has_its_row() -> None:
+    codes = {exits.DONE, exits.CANNOT, exits.WRONG_USE, exits.DEFECT, exits.STOPPED}
+    assert {int(code) for code, command, _ in table("Exit codes") if command} == codes
 
 
 def test_every_process_is_at_its_operations_port() -> None:
