@@ -1,10 +1,11 @@
-"""Decides which touch is due when: cadences, stop-on-reply, durable timers; one row per caller in a Faust table.
+"""Decides which touch is due when: cadences, stop-on-reply, durable timers; one row for each caller in a Faust table.
 
 Consumes `leads`, `touch-results` and `sequencer-ticks`; keeps the table `callers`; emits `touch.due` on `touches`,
 `touch.task_requested` and `touch.suppressed` (for the steps it drops itself) on `touch-results`, and `timer.set` on
-`sequencer-timers`. Its timekeeper (`python -m services.sequencer.timekeeper`) keeps the timers in MongoDB and answers
-with `timer.due` on `sequencer-ticks`.
+`sequencer-timers`. Its timekeeper (`python -m services.sequencer.timekeeper`) keeps the timers in MongoDB and emits
+`timer.due` on `sequencer-ticks`.
 
-Promises: one recovery sequence per caller and local day; no step twice, unless a gate or a failure said "again then";
-nothing after an opt-out; every step that is dropped says why. It computes no send window: that is the notifier's.
+Promises: one recovery sequence for each caller and local day; no step twice, unless the notifier held it until a given
+time or it failed retriably; nothing after an opt-out; a reason for every step that is dropped. It computes no send window:
+that is the notifier's.
 """

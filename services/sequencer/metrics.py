@@ -6,7 +6,7 @@ DECISIONS = Counter(
     "ringback_sequencer_decisions_total", "Events decided on, by type and the caller's phase after them.",
     ["event", "phase"],
 )  # fmt: skip
-RECOVERIES = Gauge("ringback_sequencer_recoveries", "Times this worker has rebuilt rows from the changelog.")
+RECOVERIES = Gauge("ringback_sequencer_recoveries", "How often this worker has rebuilt its rows from the changelog.")
 TIMERS_SET = Counter("ringback_timers_set_total", "Timers read, by outcome: new, or known already.", ["outcome"])
 TIMERS_FIRED = Counter("ringback_timers_fired_total", "Ticks acknowledged by the broker.")
 TIMERS_REARMED = Counter("ringback_timers_rearmed_total", "Local times that had moved later when they fired.")

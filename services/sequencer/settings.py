@@ -1,4 +1,4 @@
-"""What the sequencer and its timekeeper are told; read once, from the environment."""
+"""The settings of the sequencer and its timekeeper; read once, from the environment."""
 
 from pathlib import Path
 

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 LOOK_S = 0.1
 ROWS_WAIT = "joining the group and reading the changelog"
 STUCK_S = 30.0
-"""Events in the window and none finished for this long: no longer a slow broker."""
+"""With events in the window and none finished for this long, it is more than a slow broker."""
 
 
 class Worker:
@@ -59,7 +59,7 @@ class Worker:
         await self._fence.run()
 
     async def stop(self) -> None:
-        """Finish what is in hand, and leave."""
+        """Finish the events in hand, and leave."""
         await self._fence.stop()
 
     def _decide(self, event: Incoming, row: TableRow | None) -> Outcome:
@@ -72,7 +72,7 @@ class Worker:
         where = {"topic": event.topic, "partition": event.partition, "offset": event.offset}
         if isinstance(error, PermanentError | UndecodableEvent):
             log.error("dead_letter", why=str(error), **where)
-        else:  # a defect of ours: kept with its bytes, seen, and never in the way of the next
+        else:  # a defect of ours: the event is kept with its bytes and logged, and does not block the next
             log.error("defect", exc_info=error, **where)
         self._note(event, failed=True)
         return dead_letter(event, error)

@@ -37,9 +37,10 @@ _TEXT_REASON: Mapping[Stop, SuppressReason] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step. A text counts its delay from the text before it being *sent* (the first: from the call's end).
+    """One step.
 
-    A phone step is due at a local time of the branch (`at_callback_morning`) or counts its delay from the call's end.
+    A text's delay counts from when the text before it was *sent*, the first text's from the call's end. A phone step is due
+    at a local time of the branch (`at_callback_morning`), or a delay after the call's end.
     """
 
     name: str
@@ -58,18 +59,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """Steps in order; the first text is the one without which no later text goes."""
+    """Steps in order. Unless the first text goes, no later text does."""
 
     name: str
     steps: tuple[Step, ...]
 
     def step(self, name: str) -> Step | None:
-        """Return a step; None when this version of the cadence no longer has it."""
+        """Return a step; None when the cadence no longer has it."""
         return next((step for step in self.steps if step.name == name), None)
 
     @property
     def first_text(self) -> str:
-        """The name of the first text; empty for a cadence of calls only."""
+        """The name of the first text; empty for a cadence with calls only."""
         return next((step.name for step in self.steps if step.channel == "sms"), "")
 
 

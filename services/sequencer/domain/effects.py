@@ -1,4 +1,4 @@
-"""What a decision asks for: data, not calls. All of them are about the caller's current sequence."""
+"""What a decision asks for: data, not calls to anything. All of it is about the caller's current sequence."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ class EmitTouch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetTimer:
-    """Wake this caller then, for this attempt at this step."""
+    """Have a tick come at `due_at`, for this attempt at this step."""
 
     step: str
     attempt: int

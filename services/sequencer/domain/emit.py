@@ -1,4 +1,4 @@
-"""Effects as events, with derived ids: the same effect of the same row is always the same event."""
+"""Effects as events. Ids are derived: the same effect of the same row is always the same event."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from services.sequencer.domain.row import Row
 
 
 def events(effects: tuple[Effect, ...], row: Row, cause: Event[EventData]) -> list[Event[EventData]]:
-    """Return what to emit for the effects of `cause`, about the caller of its key; `row` is the row after it."""
+    """Return what to emit for the effects that `cause` had on the caller of its key; `row` is the row after it."""
     if not effects or row.sequence is None:
         return []
     sequence = row.sequence_id

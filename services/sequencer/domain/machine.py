@@ -50,7 +50,7 @@ def decide(before: Row, event: Event[EventData], cadences: Cadences) -> Decision
 
 
 def _heard(row: Row, data: LeadEvent, cadences: Cadences) -> tuple[Row, tuple[Effect, ...]]:
-    """Take what every event of a lead says: its count, and whether texting is open, whatever the row believed."""
+    """Take what every event of a lead says: its count, and whether texting is open, whatever the row says."""
     row = row.heard(data.lead_seq) if data.lead_id == row.lead_id else Row(lead_id=data.lead_id, lead_seq=data.lead_seq)
     if data.texting == "stopped" and row.phase is not Phase.STOPPED and not isinstance(data, LeadOptedOut):
         row, effects = sequence.stop(row, sequence.cadence_of(row, cadences), Stop.OPTED_OUT)

@@ -29,10 +29,10 @@ class StepStatus(StrEnum):
 
     WAITING = "waiting"  # for the text before it to be sent
     TIMED = "timed"  # its timer is open
-    DUE = "due"  # emitted; the notifier has it
-    SENT = "sent"  # or, of a phone step: requested
+    DUE = "due"  # emitted: the notifier has it
+    SENT = "sent"  # for a phone step: the task was requested
     DROPPED = "dropped"  # by us, for a reason
-    NOT_SENT = "not_sent"  # the notifier's last word
+    NOT_SENT = "not_sent"  # the notifier says so, finally
 
 
 OPEN = frozenset({StepStatus.WAITING, StepStatus.TIMED, StepStatus.DUE})
@@ -59,7 +59,7 @@ class StepState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerSequence:
-    """The last sequence a caller was given."""
+    """A caller's last sequence, running or finished."""
 
     cadence: str
     local_day: date
@@ -69,7 +69,7 @@ class CallerSequence:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether no step is open any more."""
         return not any(step.status in OPEN for step in self.steps)
 
     def step(self, name: str) -> StepState | None:
@@ -124,7 +124,7 @@ class Row:
         )
 
     def heard(self, lead_seq: int) -> "Row":
-        """Return the row that has read this event of its lead."""
+        """Return the row with its lead's count as it is after another event."""
         return Row(
             phase=self.phase,
             lead_id=self.lead_id,

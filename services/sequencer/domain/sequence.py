@@ -156,7 +156,7 @@ def fire(row: Row, cadence: Cadence | None, state: StepState) -> RowAndEffects:
 
 
 def settled(row: Row) -> Row:
-    """Return the row, no longer recovering once nothing more will come of its sequence."""
+    """Return the row; *recovering* becomes *idle* when no step of its sequence is open."""
     if row.phase is Phase.RECOVERING and (row.sequence is None or row.sequence.finished):
         return replace(row, phase=Phase.IDLE)
     return row

@@ -24,7 +24,7 @@ BATCH: Final = 500
 LEASE_S: Final = 10.0
 """How long others leave a claimed timer alone; a batch takes a small part of a second."""
 POLL_S: Final = 1.0
-"""How often to look without a reason to: only timers that another instance left behind wait for this."""
+"""How often to look when nothing is known to be due: only timers that another instance left behind wait this long."""
 
 
 def timer_of(event: Event[EventData], data: TimerSet) -> Timer:
@@ -144,7 +144,7 @@ class Keeper(Rounds):
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()  # a clock file that cannot be read fails the round, and is said
+                task.result()  # a clock file that cannot be read fails the round, and its reason is told
         finally:
             for task in waits:
                 task.cancel()
@@ -207,7 +207,7 @@ def _resolved(timers: Iterable[Timer], now: datetime) -> tuple[list[Timer], list
     for timer in timers:
         try:
             at = timer.due_local.utc() if timer.due_local else timer.due
-        except (LookupError, ValueError, OSError):  # the zone has vanished: the instant resolved at first still stands
+        except (LookupError, ValueError, OSError):  # the zone is gone: keep the instant that it gave at first
             at = timer.due
         if at > now:
             later.append((timer, at))

@@ -29,7 +29,7 @@ CALLER = "+12125550123"
 
 
 class Rig:
-    """What a test does to the two, and what it sees of its own lender."""
+    """The two processes, what a test does to them, and what it sees of its own lender."""
 
     def __init__(self, system: System, clock: Path, http: aiohttp.ClientSession, timers: Any) -> None:
         self.system, self.clock, self.http, self.timers = system, clock, http, timers
@@ -43,7 +43,7 @@ class Rig:
         self.now = to
         write_clock(self.clock, to, 0.0)
 
-    # -- what leads and the notifier say --
+    # -- what the leads service and the notifier say --
 
     def lead_id(self, caller: str = CALLER) -> str:
         """Return a caller's lead."""
@@ -51,7 +51,16 @@ class Rig:
 
     def _event(self, data: EventData, id_: str, caller: str, source: str) -> Event[EventData]:
         key = ids.partition_key(self.lender, caller)
-        return Event(id_, data, source, self.now, key, self.lender, "nyc", real_now())
+        return Event(
+            id=id_,
+            data=data,
+            source=source,
+            time=self.now,
+            key=key,
+            lender_id=self.lender,
+            branch_id="nyc",
+            received_at=real_now(),
+        )
 
     def lead(self, kind: type[LeadEvent], seq: int, caller: str = CALLER, texting: str = "open") -> Event[EventData]:
         """Return a leads event."""
