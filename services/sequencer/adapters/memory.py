@@ -17,6 +17,7 @@ class MemoryTimers:
     """Keeps the promises of `TimerStore` in one process.
 
     Attributes:
+        asked: the methods called so far.
         fail: how many of the next calls find the store away.
         refused: ids of timers that can never be written; a call with one of them writes nothing.
         unreadable: ids of timers whose documents cannot be read back.
@@ -27,6 +28,7 @@ class MemoryTimers:
         self._pending: dict[str, Timer] = {}
         self._fired: set[str] = set()
         self._leases: dict[str, tuple[str, datetime]] = {}
+        self.asked: list[str] = []
         self.fail = 0
         self.refused: set[str] = set()
         self.unreadable: set[str] = set()
@@ -37,7 +39,8 @@ class MemoryTimers:
     async def stop(self) -> None:
         """Nothing to do."""
 
-    def _answer(self) -> None:
+    def _answer(self, what: str) -> None:
+        self.asked.append(what)
         if self.fail:
             self.fail -= 1
             raise StoreAway("the fake was told to be away")
@@ -49,7 +52,7 @@ class MemoryTimers:
 
     async def put(self, timers: Sequence[Timer]) -> set[str]:
         """Keep timers; return the ids that are new."""
-        self._answer()
+        self._answer("put")
         if refused := self.refused.intersection(timer.timer_id for timer in timers):
             raise StoreRefused(f"the fake was told to refuse {sorted(refused)}")
         new = {t.timer_id: t for t in timers if t.timer_id not in self._pending and t.timer_id not in self._fired}
@@ -58,7 +61,7 @@ class MemoryTimers:
 
     async def claim(self, due_by: datetime, limit: int, lease_s: float) -> Claim:
         """Take pending timers."""
-        self._answer()
+        self._answer("claim")
         token = uuid4().hex
         taken = [timer for timer in self._free() if timer.due <= due_by][:limit]
         for timer in taken:
@@ -72,7 +75,7 @@ class MemoryTimers:
 
     async def fired(self, claim: Claim, timer_ids: Sequence[str]) -> int:
         """Mark timers as fired."""
-        self._answer()
+        self._answer("fired")
         ours = [timer_id for timer_id in timer_ids if self._ours(claim, timer_id)]
         for timer_id in ours:
             del self._pending[timer_id]
@@ -81,17 +84,17 @@ class MemoryTimers:
 
     async def rearm(self, claim: Claim, timer_id: str, due: datetime) -> None:
         """Give a timer back."""
-        self._answer()
+        self._answer("rearm")
         if self._ours(claim, timer_id):
             self._pending[timer_id] = replace(self._pending[timer_id], due=due)
             del self._leases[timer_id]
 
     async def next_due(self) -> datetime | None:
         """Return the earliest due time."""
-        self._answer()
+        self._answer("next_due")
         return next((timer.due for timer in self._free()), None)
 
     async def overdue(self, now: datetime) -> int:
         """Count what is due."""
-        self._answer()
+        self._answer("overdue")
         return sum(timer.due <= now for timer in self._pending.values())
