@@ -48,7 +48,11 @@ class Rig:
     async def start(self, **env: str) -> None:
         """Start the notifier and wait until it is ready."""
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.notifier", cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+            sys.executable,
+            "-m",
+            "services.notifier",
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
             env={
                 **os.environ,
                 "RINGBACK_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
@@ -65,7 +69,7 @@ class Rig:
                 "RINGBACK_DOUBT_WAIT_S": "0",
                 **env,
             },
-        )  # fmt: skip
+        )
         assert self.process.stdout is not None
         line = await asyncio.wait_for(self.process.stdout.readline(), 30)
         self.ops = f"http://127.0.0.1:{json.loads(line)['ops_port']}" if line else ""
@@ -92,10 +96,21 @@ class Rig:
     async def lead(self, caller: str, **more: Any) -> str:
         """Put a lead into leads' collection; return its id."""
         lead = f"lead-{uuid4()}"
-        await self.database.leads.insert_one({
-            "_id": lead, "lender_id": LENDER, "caller": caller, "branch_id": "new-york", "owner_id": "dana-whitfield",
-            "status": "attempted_contact", "texting": "open", "lead_seq": 1, "halt_seq": 0, "seen": [], **more,
-        })  # fmt: skip
+        await self.database.leads.insert_one(
+            {
+                "_id": lead,
+                "lender_id": LENDER,
+                "caller": caller,
+                "branch_id": "new-york",
+                "owner_id": "dana-whitfield",
+                "status": "attempted_contact",
+                "texting": "open",
+                "lead_seq": 1,
+                "halt_seq": 0,
+                "seen": [],
+                **more,
+            }
+        )
         return lead
 
     async def suppress(self, caller: str) -> None:
@@ -106,26 +121,48 @@ class Rig:
         now, sequence = real_now(), more.pop("sequence_id", f"sequence-of-{lead}")
         step, attempt = more.pop("step", "text-now"), more.pop("attempt", 1)
         data = TouchDue(
-            touch_id=touch_id(sequence, step, attempt), lead_id=lead, caller=caller, sequence_id=sequence, step=step,
-            attempt=attempt, template="missed_call_first", lane="urgent", due_at=now, lead_seq=1,
-            expires_at=more.pop("expires_at", now + timedelta(minutes=5)), base_at=now - timedelta(seconds=1),
-            first_of_sequence=True, **more,
-        )  # fmt: skip
-        return Event(data.touch_id, data, "test", now, partition_key(LENDER, caller), LENDER, "new-york", now)
+            touch_id=touch_id(sequence, step, attempt),
+            lead_id=lead,
+            caller=caller,
+            sequence_id=sequence,
+            step=step,
+            attempt=attempt,
+            template=more.pop("template", "missed_call_first"),
+            lane="urgent",
+            due_at=now,
+            lead_seq=1,
+            expires_at=more.pop("expires_at", now + timedelta(minutes=5)),
+            base_at=now - timedelta(seconds=1),
+            first_of_sequence=more.pop("first_of_sequence", True),
+            **more,
+        )
+        return Event(
+            id=data.touch_id,
+            data=data,
+            source="test",
+            time=now,
+            key=partition_key(LENDER, caller),
+            lender_id=LENDER,
+            branch_id="new-york",
+            received_at=now,
+        )
 
     async def reply(self, caller: str) -> str:
         """Have a borrower text; return the event's id."""
         sid = f"SM{uuid4().hex}"
         data = ReplyReceived(message_id=sid, caller=caller, to="+12125550100", body="STOP", received_at=real_now())
-        event = Event(f"twilio:{sid}:received", data, "test", real_now(), partition_key(LENDER, caller), LENDER)
-        await self.producer.send(event)
-        return event.id
+        return await self._send(f"twilio:{sid}:received", data, caller)
 
     async def receipt(self, caller: str, sid: str, status: ReceiptStatus, touch: str | None = None) -> None:
         data = ReceiptReceived(touch_id=touch, sid=sid, status=status, to=caller, received_at=real_now())
-        await self.producer.send(
-            Event(f"twilio:{sid}:{status}", data, "test", real_now(), partition_key(LENDER, caller), LENDER)
+        await self._send(f"twilio:{sid}:{status}", data, caller)
+
+    async def _send(self, id_: str, data: EventData, caller: str) -> str:
+        event = Event(
+            id=id_, data=data, source="test", time=real_now(), key=partition_key(LENDER, caller), lender_id=LENDER
         )
+        await self.producer.send(event)
+        return event.id
 
     def of(self, lead: str) -> list[TouchResult]:
         """Return the results of a lead's touches, without repeats, in their order."""

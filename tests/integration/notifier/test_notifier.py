@@ -2,16 +2,17 @@
 
 import signal
 from datetime import timedelta
+from pathlib import Path
 
 from deploy.sandbox.faults import FaultSpec
 from schemas.touches import TouchSent, TouchSuppressed, TouchTaskRequested
 from services.runtime.clock import real_now
 from tests.infra.polling import eventually
-from tests.integration.notifier.conftest import Rig
+from tests.integration.notifier.conftest import ROOT, Rig
 
 
 async def test_due_touch_becomes_one_text_and_its_receipts_its_results(rig: Rig, caller: str) -> None:
-    """C1, C10, C14: sent from the branch's number, in words that need no name and are true now."""
+    """Facts C1, C10, C14: sent from the branch's number, in words that need no name and are true now."""
     await rig.start()
     lead = await rig.lead(caller)
     await rig.database.officers.insert_one({"_id": "dana-whitfield", "status": "busy"})
@@ -95,6 +96,65 @@ async def test_suppressed_number_gets_nothing(rig: Rig, caller: str) -> None:
     await rig.producer.send(touch)
     assert (await rig.state(touch, "suppressed"))["reason"] == "opted_out"
     assert rig.texts(caller) == []
+
+
+def strict_directory(folder: Path) -> Path:
+    """Write a lender who texts nobody after hours, and whose New York branch has been closed since yesterday."""
+    text = (ROOT / "deploy/examples/lender.yaml").read_text()
+    days = [(real_now() + timedelta(days=n)).date().isoformat() for n in (-1, 0, 1)]
+    for old, new in (
+        ("after_hours_text: true", "after_hours_text: false"),
+        ("second_text_needs_consent: false", "second_text_needs_consent: true"),
+        ("    exceptions:\n", "    exceptions:\n" + "".join(f"      {day}: []\n" for day in days)),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    path = folder / "lender.yaml"
+    path.write_text(text)
+    return path
+
+
+async def test_lenders_policies_hold_texts_for_good_at_a_closed_branch_and_without_consent(
+    rig: Rig, caller: str, tmp_path: Path
+) -> None:
+    await rig.start(RINGBACK_DIRECTORY=str(strict_directory(tmp_path)))
+    lead = await rig.lead(caller)
+    first, second = rig.touch(lead, caller), rig.touch(lead, caller, step="text-10min", first_of_sequence=False)
+    await rig.producer.send(first, second)
+    await rig.state(first, "suppressed")
+    await rig.state(second, "suppressed")
+    said = await eventually(lambda: found if len(found := rig.of(lead)) == 2 else None)
+    held = {one.step: (one.reason, one.until) for one in said if isinstance(one, TouchSuppressed)}
+    assert held == {"text-now": ("after_hours_policy", None), "text-10min": ("consent_needed", None)}
+    assert rig.texts(caller) == []
+
+
+async def test_borrower_who_texted_before_the_call_gets_the_second_text_of_a_lender_who_asks_for_consent(
+    rig: Rig, caller: str, tmp_path: Path
+) -> None:
+    await rig.start(RINGBACK_DIRECTORY=str(strict_directory(tmp_path)))
+    lead = await rig.lead(caller, first_reply_at=real_now() - timedelta(days=2))
+    second = rig.touch(lead, caller, step="text-10min", template="missed_call_second", first_of_sequence=False)
+    await rig.producer.send(second)
+    await rig.state(second, "sent")
+    assert len(rig.texts(caller)) == 1
+
+
+async def test_delivery_that_cannot_be_read_keeps_no_other_text_waiting(rig: Rig, caller: str) -> None:
+    await rig.start()
+    now = real_now()
+    await rig.database.deliveries.insert_many(
+        [
+            {"_id": f"broken-{n}", "rev": 1, "state": "accepted", "lane": "urgent", "not_before": now, "outbox": []}
+            for n in range(40)
+        ]
+    )
+    lead = await rig.lead(caller)
+    touch = rig.touch(lead, caller)
+    await rig.producer.send(touch)
+    await rig.state(touch, "sent")
+    await eventually(rig.ready, why="one document is no reason to be unready")
+    assert 'ringback_round_failures_total{round="look for due texts"}' in await rig.metrics()
 
 
 async def test_touch_that_came_too_late_becomes_an_urgent_task(rig: Rig, caller: str) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from schemas.envelope import Event, encode
 from schemas.ids import partition_key
 from schemas.inbound import ReplyReceived
-from services.notifier.adapters.replies_tail import FRESH_S, KafkaTail
-from services.runtime.clock import SystemClock, real_now
+from services.notifier.adapters.replies_tail import FRESH_S, KafkaTail, replies_consumer
+from services.runtime.clock import SystemClock, boottime_s, real_now
 from services.runtime.health import Health
 from services.runtime.topics_admin import create_topics
 from tests.infra.polling import eventually
@@ -23,8 +23,11 @@ from tests.infra.providers import Kafka
 
 
 @asynccontextmanager
-async def running(kafka: Kafka, health: Health | None = None) -> AsyncIterator[KafkaTail]:
-    tail = KafkaTail(kafka.bootstrap_servers, SystemClock(), health or Health())
+async def running(
+    kafka: Kafka, *, health: Health | None = None, consumer: AIOKafkaConsumer | None = None
+) -> AsyncIterator[KafkaTail]:
+    consumer = consumer or replies_consumer(kafka.bootstrap_servers)
+    tail = KafkaTail(consumer, SystemClock(), health or Health())
     await tail.start()
     task = asyncio.create_task(tail.run())
     try:
@@ -49,7 +52,16 @@ async def reply(
 ) -> str:
     sid, at = f"SM{uuid4().hex}", real_now() - ago
     data = ReplyReceived(message_id=sid, caller=number, to="+12125550100", body="hi", received_at=at)
-    wire = encode(Event(f"twilio:{sid}:received", data, "test", at, partition_key("tail", number), "tail"))
+    wire = encode(
+        Event(
+            id=f"twilio:{sid}:received",
+            data=data,
+            source="test",
+            time=at,
+            key=partition_key("tail", number),
+            lender_id="tail",
+        )
+    )
     await producer.send_and_wait(
         wire.topic, value or wire.value, key=wire.key, headers=wire.headers, timestamp_ms=int(at.timestamp() * 1000)
     )
@@ -80,17 +92,13 @@ async def test_reply_is_known_at_the_latest_when_the_tail_says_that_it_is_comple
         for _ in range(20):
             caller = number()
             name = await reply(producer, caller)
-            acknowledged = tail._complete_s
-            await eventually(partial(_later, tail, acknowledged))
-            await eventually(partial(_knows, tail, caller, name), timeout_s=FRESH_S)
+            await eventually(partial(_complete_since, tail, boottime_s()), timeout_s=2 * FRESH_S)
+            assert tail.of(f"tail:{caller}").replies == {name}
 
 
-def _later(tail: KafkaTail, than: float | None) -> bool:
-    return tail._complete_s != than
-
-
-def _knows(tail: KafkaTail, caller: str, name: str) -> bool:
-    return name in tail.of(f"tail:{caller}").replies
+def _complete_since(tail: KafkaTail, at_s: float) -> bool:
+    age_s = tail.age_s()
+    return age_s is not None and boottime_s() - age_s >= at_s
 
 
 async def test_reply_that_cannot_be_decoded_counts_all_the_same(kafka: Kafka, producer: AIOKafkaProducer) -> None:
@@ -104,23 +112,24 @@ async def test_tail_that_stops_reading_is_incomplete_within_a_second_and_says_so
     kafka: Kafka, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     health = Health()
-    async with running(kafka, health) as tail:
+    consumer = replies_consumer(kafka.bootstrap_servers)
+    async with running(kafka, health=health, consumer=consumer) as tail:
         await eventually(lambda: tail.of("x").complete)
         assert "tail" not in health.not_ready
-        getmany, stuck, standing = tail._consumer.getmany, asyncio.Event(), asyncio.Event()
+        getmany, stuck, standing = consumer.getmany, asyncio.Event(), asyncio.Event()
 
         async def stands_still(**_: Any) -> dict[Any, Any]:
             standing.set()
             await stuck.wait()
             return {}
 
-        monkeypatch.setattr(tail._consumer, "getmany", stands_still)
+        monkeypatch.setattr(consumer, "getmany", stands_still)
         await asyncio.wait_for(standing.wait(), 10)  # the read that was under way when it was replaced has ended
         caller = number()
         name = await reply(producer, caller)
         await eventually(lambda: not tail.of(f"tail:{caller}").complete, timeout_s=3)
         await eventually(lambda: "tail" in health.not_ready, timeout_s=6)
-        monkeypatch.setattr(tail._consumer, "getmany", getmany)
+        monkeypatch.setattr(consumer, "getmany", getmany)
         stuck.set()
         await eventually(lambda: tail.of(f"tail:{caller}").complete)
         assert tail.of(f"tail:{caller}").replies == {name}
@@ -130,12 +139,13 @@ async def test_tail_that_stops_reading_is_incomplete_within_a_second_and_says_so
 async def test_broker_that_cannot_be_asked_leaves_the_tail_incomplete(
     kafka: Kafka, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(kafka) as tail:
+    consumer = replies_consumer(kafka.bootstrap_servers)
+    async with running(kafka, consumer=consumer) as tail:
         await eventually(lambda: tail.of("x").complete)
 
         async def never(_: Any) -> dict[Any, int]:
             await asyncio.Event().wait()
             return {}
 
-        monkeypatch.setattr(tail._consumer, "end_offsets", never)
+        monkeypatch.setattr(consumer, "end_offsets", never)
         await eventually(lambda: not tail.of("x").complete, timeout_s=3)
