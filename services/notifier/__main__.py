@@ -4,7 +4,7 @@ from schemas.base import EventData
 from schemas.envelope import Event
 from schemas.inbound import ReceiptReceived
 from schemas.touches import TouchDue
-from services.notifier.adapters.mongo import MongoStore
+from services.notifier.adapters.mongo import MongoDeliveries
 from services.notifier.adapters.replies_tail import KafkaTail, replies_consumer
 from services.notifier.adapters.twilio import TwilioProvider
 from services.notifier.connections import TOPICS, Connections
@@ -25,7 +25,7 @@ async def notify(settings: NotifierSettings) -> int:
     """Run the notifier until it is told to stop; return its exit code."""
     servers, health, clock = settings.kafka_bootstrap_servers, Health(), settings.make_clock()
     key = settings.number_key.get_secret_value()
-    store = MongoStore(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
+    store = MongoDeliveries(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
     provider = TwilioProvider(
         settings.twilio_account_sid, settings.twilio_auth_token.get_secret_value(), settings.twilio_base_url
     )

@@ -6,7 +6,7 @@ from typing import Final
 from schemas.inbound import ReceiptReceived, ReplyReceived
 from schemas.topics import Topic
 from schemas.touches import TouchDue, TouchResult
-from services.notifier.adapters.store import Store
+from services.notifier.adapters.store import DeliveryStore
 from services.notifier.adapters.twilio import TextProvider
 from services.runtime.producer import KafkaProducer
 from services.runtime.service import Resource
@@ -21,7 +21,7 @@ class Connections(Resource):
     def __init__(
         self,
         *,
-        store: Store,
+        store: DeliveryStore,
         provider: TextProvider,
         producer: KafkaProducer,
         servers: str,

@@ -118,7 +118,7 @@ class Dispatcher(Rounds):
         self._shell.health.idle_checks.append(self._busy)
 
     async def round(self) -> None:
-        """Claim what is due, as far as there is room, and work on it."""
+        """DeliveryClaim what is due, as far as there is room, and work on it."""
         for lane in LANES:
             while not self.stopping and (room := self._room(lane)) > 0:
                 clock = self._shell.clock

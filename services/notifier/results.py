@@ -10,7 +10,7 @@ import structlog
 from schemas.envelope import Event
 from schemas.touches import TouchDelivered, TouchFailed, TouchResult, TouchSent, TouchSuppressed
 from services.notifier import metrics
-from services.notifier.adapters.store import Saved, Store
+from services.notifier.adapters.store import DeliveryStore, Saved
 from services.notifier.domain.delivery import Delivery, DeliveryState
 from services.notifier.domain.facts import DeliveryFact
 from services.notifier.domain.machine import Decision, decide
@@ -36,7 +36,7 @@ OUTCOMES: Final[Mapping[type[TouchResult], str]] = {
 class DeliveryResults:
     """Takes facts about deliveries and tells `touch-results` what they mean."""
 
-    store: Store
+    store: DeliveryStore
     producer: Producer
     directory: Directory
     clock: Clock

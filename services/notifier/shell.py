@@ -17,7 +17,7 @@ from schemas.inbound import ReceiptReceived
 from schemas.touches import TouchDue
 from services.notifier import metrics
 from services.notifier.adapters.replies_tail import RepliesTail
-from services.notifier.adapters.store import Borrower, Claim, Store
+from services.notifier.adapters.store import Borrower, DeliveryClaim, DeliveryStore
 from services.notifier.adapters.twilio import TextProvider
 from services.notifier.domain.compose import Unsendable, compose
 from services.notifier.domain.delivery import Delivery, DeliveryState
@@ -77,7 +77,7 @@ class Room(Protocol):
 class Shell:
     """The notifier's work, one delivery at a time."""
 
-    store: Store
+    store: DeliveryStore
     provider: TextProvider
     results: DeliveryResults
     tail: RepliesTail
@@ -99,11 +99,11 @@ class Shell:
         for branch in self.directory.branches:
             self.directory.is_open(branch, self.clock.now())
 
-    def new_claim(self) -> Claim:
+    def new_claim(self) -> DeliveryClaim:
         """Return a claim that begins now, with a name that no other claim has or had."""
         self._claims += 1
         real_now = self.clock.real_now()
-        return Claim(by=f"{self._life}/{self._claims}", at_real=real_now, until_real=real_now + CLAIM_FOR)
+        return DeliveryClaim(by=f"{self._life}/{self._claims}", at_real=real_now, until_real=real_now + CLAIM_FOR)
 
     async def on_touch(self, event: Event[EventData], room: Room) -> Handled:
         """Keep a touch as a delivery, once; start on it when there is room. The offset may be committed then."""

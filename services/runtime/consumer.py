@@ -33,7 +33,7 @@ STOP_LIMIT_S: Final = 20.0
 REVOKE_LIMIT_S: Final = 10.0
 """How long a rebalance may wait for the events in hand."""
 
-Records = deque[ConsumerRecord[bytes, bytes]]
+RecordQueue = deque[ConsumerRecord[bytes, bytes]]
 
 
 class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -86,7 +86,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         self._ends = make_ends(bootstrap_servers)
         self._progress = Progress(self._consumer, self._ends, topics, group)
         self._work: dict[TopicPartition, asyncio.Task[None]] = {}
-        self._queues: dict[TopicPartition, Records] = {}
+        self._queues: dict[TopicPartition, RecordQueue] = {}
         self._done: dict[TopicPartition, int] = {}
         self._committing: asyncio.Task[None] | None = None
         self._committed_s = 0.0
@@ -157,7 +157,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             if len(queue) > QUEUE_LIMIT and partition in self._consumer.assignment():
                 self._consumer.pause(partition)
 
-    async def _work_off(self, partition: TopicPartition, queue: Records) -> None:
+    async def _work_off(self, partition: TopicPartition, queue: RecordQueue) -> None:
         while queue and not self._stopping:
             record = queue.popleft()
             await self._runner.finish(record)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from schemas.base import Lane
-from services.notifier.adapters.memory import MemoryStore
-from services.notifier.adapters.mongo import MongoStore
-from services.notifier.adapters.store import LANES, BrokenDelivery, Claim, Store
+from services.notifier.adapters.memory import MemoryDeliveries
+from services.notifier.adapters.mongo import MongoDeliveries
+from services.notifier.adapters.store import LANES, BrokenDelivery, DeliveryClaim, DeliveryStore
 from services.notifier.domain.delivery import Delivery, DeliveryState
 from services.notifier.domain.facts import GateClosed, PostingStarts, ProviderAccepted
 from services.notifier.domain.machine import decide
@@ -25,20 +25,22 @@ Put = Callable[[str, dict[str, Any]], Awaitable[None]]
 
 
 @pytest.fixture(params=["memory", "mongo"])
-async def store(request: pytest.FixtureRequest, mongo: Mongo, database: Any) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest, mongo: Mongo, database: Any) -> AsyncIterator[DeliveryStore]:
     """Each of the stores, empty."""
-    found: Store = MemoryStore() if request.param == "memory" else MongoStore(mongo.url, database.name)
+    found: DeliveryStore = (
+        MemoryDeliveries() if request.param == "memory" else MongoDeliveries(mongo.url, database.name)
+    )
     await found.start("check")
     yield found
     await found.stop()
 
 
 @pytest.fixture
-def put(store: Store, database: Any) -> Put:
+def put(store: DeliveryStore, database: Any) -> Put:
     """Writes a document of a collection as somebody else would: leads, or another version of the notifier."""
 
     async def write(collection: str, document: dict[str, Any]) -> None:
-        if isinstance(store, MemoryStore):
+        if isinstance(store, MemoryDeliveries):
             kept: dict[str, dict[str, Any]] = getattr(store, collection)
             kept[document["_id"]] = document
         else:
@@ -55,17 +57,19 @@ def posting(found: Delivery) -> Delivery:
     return decide(found, PostingStarts(TEXT, REAL + timedelta(seconds=10)), OPEN, REAL).delivery
 
 
-async def claim(store: Store, *lanes: Lane, limit: int = 10, now: datetime = OPEN, real: datetime = REAL) -> list[str]:
+async def claim(
+    store: DeliveryStore, *lanes: Lane, limit: int = 10, now: datetime = OPEN, real: datetime = REAL
+) -> list[str]:
     found: list[str] = []
     for lane in lanes or LANES:
-        by = Claim(by="me", at_real=real, until_real=real + timedelta(seconds=15))
+        by = DeliveryClaim(by="me", at_real=real, until_real=real + timedelta(seconds=15))
         found += [one.touch_id for one in await store.claim_due(lane, limit - len(found), by, now)]
         if len(found) == limit:
             break
     return found
 
 
-async def test_what_is_stored_comes_back_as_it_was(store: Store) -> None:
+async def test_what_is_stored_comes_back_as_it_was(store: DeliveryStore) -> None:
     told = posting(another(1)).claimed("me", UNTIL, REAL)
     assert await store.insert(told)
     assert await store.get("touch-1") == told
@@ -75,13 +79,13 @@ async def test_what_is_stored_comes_back_as_it_was(store: Store) -> None:
     assert await store.get("nothing") is None
 
 
-async def test_second_insert_of_a_touch_changes_nothing(store: Store) -> None:
+async def test_second_insert_of_a_touch_changes_nothing(store: DeliveryStore) -> None:
     assert await store.insert(another(1))
     assert not await store.insert(another(1, template="other"))
     assert await store.get("touch-1") == another(1)
 
 
-async def test_write_on_an_old_rev_changes_nothing(store: Store) -> None:
+async def test_write_on_an_old_rev_changes_nothing(store: DeliveryStore) -> None:
     await store.insert(another(1))
     assert await store.save(another(1, reason="first")) == "saved"
     assert await store.save(another(1, reason="second")) == "moved"
@@ -90,7 +94,7 @@ async def test_write_on_an_old_rev_changes_nothing(store: Store) -> None:
     assert (found.reason, found.rev) == ("first", 2)
 
 
-async def test_two_deliveries_never_hold_one_step_or_one_sid(store: Store) -> None:
+async def test_two_deliveries_never_hold_one_step_or_one_sid(store: DeliveryStore) -> None:
     first, second = another(1, step="s"), another(2, step="s")
     await store.insert(first)
     await store.insert(second)
@@ -101,11 +105,11 @@ async def test_two_deliveries_never_hold_one_step_or_one_sid(store: Store) -> No
     assert await store.save(replace(second, sid="SM1")) == "sid_taken"
 
 
-async def test_deliveries_without_step_key_or_sid_are_many(store: Store) -> None:
+async def test_deliveries_without_step_key_or_sid_are_many(store: DeliveryStore) -> None:
     assert [await store.insert(another(n)) for n in range(3)] == [True] * 3
 
 
-async def test_due_ones_are_claimed_urgent_first_then_by_time_and_only_once(store: Store) -> None:
+async def test_due_ones_are_claimed_urgent_first_then_by_time_and_only_once(store: DeliveryStore) -> None:
     for n, (lane, wait) in enumerate([("bulk", 0), ("normal", 0), ("urgent", 0), ("urgent", -5), ("urgent", 60)]):
         await store.insert(another(n, lane=lane, not_before=OPEN + timedelta(seconds=wait)))
     assert await claim(store, limit=3) == ["touch-3", "touch-2", "touch-1"]
@@ -114,7 +118,7 @@ async def test_due_ones_are_claimed_urgent_first_then_by_time_and_only_once(stor
     assert await claim(store, now=OPEN + timedelta(seconds=60)) == ["touch-4"]
 
 
-async def test_claim_lapses_and_only_accepted_ones_are_taken_over(store: Store) -> None:
+async def test_claim_lapses_and_only_accepted_ones_are_taken_over(store: DeliveryStore) -> None:
     await store.insert(another(1).claimed("other", UNTIL, REAL))
     await store.insert(posting(another(2)).claimed("other", UNTIL, REAL))
     assert await claim(store) == []
@@ -125,12 +129,12 @@ async def test_claim_lapses_and_only_accepted_ones_are_taken_over(store: Store) 
     assert await store.save(another(1)) == "moved", "whoever lost it"
 
 
-async def test_lanes_not_asked_for_are_left(store: Store) -> None:
+async def test_lanes_not_asked_for_are_left(store: DeliveryStore) -> None:
     await store.insert(another(1, lane="bulk"))
     assert await claim(store, "urgent") == []
 
 
-async def test_outbox_is_pulled_entry_by_entry_and_its_mark_goes_with_the_last(store: Store) -> None:
+async def test_outbox_is_pulled_entry_by_entry_and_its_mark_goes_with_the_last(store: DeliveryStore) -> None:
     held = decide(another(1), GateClosed("opted_out"), OPEN, REAL).delivery
     await store.insert(another(1))
     await store.save(held)
@@ -146,26 +150,26 @@ async def test_outbox_is_pulled_entry_by_entry_and_its_mark_goes_with_the_last(s
     assert await store.save(waiting) == "moved", "a pull is a write"
 
 
-async def test_posting_past_its_time_is_found_by_then(store: Store) -> None:
+async def test_posting_past_its_time_is_found_by_then(store: DeliveryStore) -> None:
     await store.insert(posting(another(1)))
     assert await store.in_doubt(REAL + timedelta(seconds=10), 10) == []
     assert [one.touch_id for one in await store.in_doubt(REAL + timedelta(seconds=11), 10)] == ["touch-1"]
     assert await store.busy(OPEN) == "texts being posted"
 
 
-async def test_idle_while_nothing_is_due_yet(store: Store) -> None:
+async def test_idle_while_nothing_is_due_yet(store: DeliveryStore) -> None:
     await store.insert(another(1, not_before=OPEN + timedelta(seconds=1)))
     assert await store.busy(OPEN) is None
     assert await store.busy(OPEN + timedelta(seconds=1)) == "texts due"
 
 
-async def test_ended_delivery_is_never_due(store: Store) -> None:
+async def test_ended_delivery_is_never_due(store: DeliveryStore) -> None:
     for n, state in enumerate(set(DeliveryState) - {DeliveryState.ACCEPTED}):
         await store.insert(another(n, state=state))
     assert await claim(store) == []
 
 
-async def test_borrower_is_card_owner_and_suppression_in_one_read(store: Store, put: Put) -> None:
+async def test_borrower_is_card_owner_and_suppression_in_one_read(store: DeliveryStore, put: Put) -> None:
     await put("leads", {**card(seen=["a"]), "task": {"state": "open"}, "outbox": []})
     await put("officers", {"_id": "dana-whitfield", "status": "in_meeting", "rev": 7})
     found = await store.borrower(LEAD, "hmac")
@@ -179,37 +183,39 @@ async def test_borrower_is_card_owner_and_suppression_in_one_read(store: Store, 
     assert not (await store.borrower(LEAD, "hmac")).suppressed
 
 
-async def test_borrower_without_lead_or_owner_is_none_not_an_error(store: Store, put: Put) -> None:
+async def test_borrower_without_lead_or_owner_is_none_not_an_error(store: DeliveryStore, put: Put) -> None:
     assert (await store.borrower(LEAD, "hmac")).card is None
     await put("leads", card(owner_id=None))
     assert (await store.borrower(LEAD, "hmac")).owner is None
 
 
-async def test_key_that_made_the_suppressions_is_the_only_one(store: Store) -> None:
+async def test_key_that_made_the_suppressions_is_the_only_one(store: DeliveryStore) -> None:
     await store.start("check")
     with pytest.raises(NumberKeyDiffers):
         await store.start("another")
 
 
-async def broken(put: Put, store: Store, n: int, **more: Any) -> None:
+async def broken(put: Put, store: DeliveryStore, n: int, **more: Any) -> None:
     """Have a delivery stored that this version cannot read."""
     await store.insert(another(n, **more))
     at_least = {"_id": f"touch-{n}", "rev": 1, "state": "accepted", "lane": "urgent", "not_before": OPEN}
     await put("deliveries", {**at_least, "outbox": [], **more})
 
 
-async def test_deliveries_that_cannot_be_read_are_told_apart_and_take_nobodys_place(store: Store, put: Put) -> None:
+async def test_deliveries_that_cannot_be_read_are_told_apart_and_take_nobodys_place(
+    store: DeliveryStore, put: Put
+) -> None:
     for n in range(3):
         await broken(put, store, n)
     await store.insert(another(7, not_before=OPEN + timedelta(seconds=1)))
-    now, by = OPEN + timedelta(seconds=1), Claim(by="me", at_real=REAL, until_real=UNTIL)
+    now, by = OPEN + timedelta(seconds=1), DeliveryClaim(by="me", at_real=REAL, until_real=UNTIL)
     found = await store.claim_due("urgent", 1, by, now)
     assert [one.touch_id for one in found if isinstance(one, Delivery)] == ["touch-7"]
     assert {one.touch_id for one in found if isinstance(one, BrokenDelivery)} == {"touch-0", "touch-1", "touch-2"}
 
 
 async def test_outbox_and_doubt_that_cannot_be_read_are_told_apart_and_take_nobodys_place(
-    store: Store, put: Put
+    store: DeliveryStore, put: Put
 ) -> None:
     early = {"outbox_since_real": REAL, "post_by_real": REAL, "state": "posting"}
     await broken(put, store, 1)
@@ -223,7 +229,7 @@ async def test_outbox_and_doubt_that_cannot_be_read_are_told_apart_and_take_nobo
         assert [one.touch_id for one in found if isinstance(one, BrokenDelivery)] == ["touch-1"]
 
 
-async def test_asking_for_a_delivery_or_a_card_that_cannot_be_read_says_so(store: Store, put: Put) -> None:
+async def test_asking_for_a_delivery_or_a_card_that_cannot_be_read_says_so(store: DeliveryStore, put: Put) -> None:
     await put("deliveries", {"_id": "touch-1", "rev": 1, "state": "of a newer version", "outbox": [], "sid": "SM1"})
     for asked in (store.get("touch-1"), store.find_by_sid("SM1")):
         with pytest.raises(UnreadableDocument, match="touch-1"):
@@ -233,7 +239,7 @@ async def test_asking_for_a_delivery_or_a_card_that_cannot_be_read_says_so(store
         await store.borrower(LEAD, "hmac")
 
 
-async def test_delivery_that_is_too_large_is_refused_for_good(store: Store) -> None:
+async def test_delivery_that_is_too_large_is_refused_for_good(store: DeliveryStore) -> None:
     huge = another(1, reason="x" * 17_000_000)
     with pytest.raises(StoreRefused):
         await store.insert(huge)

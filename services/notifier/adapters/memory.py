@@ -11,7 +11,7 @@ from bson.codec_options import CodecOptions
 from schemas.base import Lane
 from schemas.card import Document
 from services.notifier.adapters.documents import borrower_of, delivery_or_broken, from_document, to_document
-from services.notifier.adapters.store import Borrower, BrokenDelivery, Claim, Found, Saved
+from services.notifier.adapters.store import Borrower, BrokenDelivery, DeliveryClaim, Found, Saved
 from services.notifier.domain.delivery import Delivery, DeliveryState
 from services.notifier.errors import NumberKeyDiffers
 from services.policy.suppression import KEY_CHECK_ID
@@ -30,8 +30,8 @@ def _kept(delivery: Delivery) -> Document:
 
 
 @dataclass
-class MemoryStore:
-    """Keeps the promises of `Store` in one process; `away` makes that many calls fail first."""
+class MemoryDeliveries:
+    """Keeps the promises of `DeliveryStore` in one process; `away` makes that many calls fail first."""
 
     deliveries: Documents = field(default_factory=dict)
     leads: Documents = field(default_factory=dict)
@@ -93,8 +93,8 @@ class MemoryStore:
         owner = self.officers.get(lead.get("owner_id") or "") if lead else None
         return borrower_of(lead, owner, [held] if held else [])
 
-    async def claim_due(self, lane: Lane, limit: int, claim: Claim, now: datetime) -> Found:
-        """Claim what is due."""
+    async def claim_due(self, lane: Lane, limit: int, claim: DeliveryClaim, now: datetime) -> Found:
+        """DeliveryClaim what is due."""
         self._answer()
         due = [
             doc

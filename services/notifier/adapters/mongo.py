@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError
 from schemas.base import Lane
 from schemas.card import COLLECTION, OFFICERS, SUPPRESSIONS, Document, LeadCard
 from services.notifier.adapters.documents import borrower_of, delivery_or_broken, from_document, to_document
-from services.notifier.adapters.store import LANES, Borrower, BrokenDelivery, Claim, Found, Saved
+from services.notifier.adapters.store import LANES, Borrower, BrokenDelivery, DeliveryClaim, Found, Saved
 from services.notifier.domain.delivery import Delivery, DeliveryState
 from services.notifier.errors import NumberKeyDiffers
 from services.policy.suppression import KEY_CHECK_ID
@@ -30,7 +30,7 @@ Collection = Any
 """Motor has no types; its objects stay inside this file."""
 
 
-class MongoStore:
+class MongoDeliveries:
     """The real store."""
 
     def __init__(self, url: str, database: str) -> None:
@@ -111,7 +111,7 @@ class MongoStore:
         lead = found[0]
         return borrower_of(lead, next(iter(lead["owner"]), None), lead["held"])
 
-    async def claim_due(self, lane: Lane, limit: int, claim: Claim, now: datetime) -> Found:
+    async def claim_due(self, lane: Lane, limit: int, claim: DeliveryClaim, now: datetime) -> Found:
         """Find what is due, then claim each with its `rev`; one that another instance took is left out."""
         free = [{"claim_until_real": {"$exists": False}}, {"claim_until_real": {"$lte": claim.at_real}}]
         due = {"state": DeliveryState.ACCEPTED.value, "lane": lane, "not_before": {"$lte": now}, "$or": free}

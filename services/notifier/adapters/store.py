@@ -1,4 +1,4 @@
-"""What the notifier asks of its store: `mongo.MongoStore` keeps it for real, `memory.MemoryStore` for unit tests.
+"""What the notifier asks of its store: `mongo.MongoDeliveries` keeps it for real, `memory.MemoryDeliveries` for unit tests.
 
 Both stand under one contract. Every change is conditional on `rev`; one that was decided on an older `rev` changes
 nothing and says so.
@@ -41,7 +41,7 @@ Found = Sequence[Delivery | BrokenDelivery]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class DeliveryClaim:
     """Who takes a delivery, and until when (real) nobody else may."""
 
     by: str
@@ -49,7 +49,7 @@ class Claim:
     until_real: datetime
 
 
-class Store(Protocol):
+class DeliveryStore(Protocol):
     """The notifier's documents. Methods raise StoreAway, StoreRefused or UnreadableDocument, nothing of the driver's."""
 
     async def start(self, key_check: str) -> None:
@@ -73,8 +73,8 @@ class Store(Protocol):
     async def borrower(self, lead_id: str, suppression_id: str) -> Borrower:
         """Return the lead's card, its owner and whether the number is suppressed, all in one read."""
 
-    async def claim_due(self, lane: Lane, limit: int, claim: Claim, now: datetime) -> Found:
-        """Claim accepted deliveries of a lane that are due at `now` and nobody's, earliest first."""
+    async def claim_due(self, lane: Lane, limit: int, claim: DeliveryClaim, now: datetime) -> Found:
+        """DeliveryClaim accepted deliveries of a lane that are due at `now` and nobody's, earliest first."""
 
     async def outboxes(self, older_than_real: datetime, limit: int) -> Found:
         """Return deliveries whose results have waited since before then, the longest waiting first."""

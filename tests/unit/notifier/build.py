@@ -13,7 +13,7 @@ from schemas.ids import partition_key, touch_id
 from schemas.inbound import ReceiptReceived, ReceiptStatus
 from schemas.touches import TouchDue
 from services.notifier.adapters.documents import from_document
-from services.notifier.adapters.memory import MemoryStore
+from services.notifier.adapters.memory import MemoryDeliveries
 from services.notifier.adapters.replies_tail import FakeTail
 from services.notifier.adapters.store import LANES
 from services.notifier.adapters.twilio import FakeProvider
@@ -125,7 +125,7 @@ class Bench:
     """A shell among fakes, and a Room that keeps what it is given."""
 
     clock: FakeClock = field(default_factory=FakeClock)
-    store: MemoryStore = field(default_factory=MemoryStore)
+    store: MemoryDeliveries = field(default_factory=MemoryDeliveries)
     provider: FakeProvider = field(default_factory=FakeProvider)
     producer: FakeProducer = field(default_factory=FakeProducer)
     tail: FakeTail = field(default_factory=FakeTail)
@@ -177,7 +177,7 @@ class Bench:
         return self.stored(due)
 
     async def again(self) -> None:
-        """Claim what is due and work on it, as the dispatcher does."""
+        """DeliveryClaim what is due and work on it, as the dispatcher does."""
         for lane in LANES:
             for one in await self.store.claim_due(lane, 9, self.shell.new_claim(), self.clock.now()):
                 if isinstance(one, Delivery):
