@@ -123,7 +123,7 @@ async def test_lenders_policies_hold_texts_for_good_at_a_closed_branch_and_witho
     await rig.producer.send(first, second)
     await rig.state(first, "suppressed")
     await rig.state(second, "suppressed")
-    said = await eventually(lambda: found if len(found := rig.of(lead)) == 2 else None)
+    said = await eventually(lambda: found if len(found := rig.of(lead)) == 2 else [])
     held = {one.step: (one.reason, one.until) for one in said if isinstance(one, TouchSuppressed)}
     assert held == {"text-now": ("after_hours_policy", None), "text-10min": ("consent_needed", None)}
     assert rig.texts(caller) == []
