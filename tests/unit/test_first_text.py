@@ -21,8 +21,8 @@ from services.sequencer.domain.emit import events
 from services.sequencer.domain.machine import decide
 from services.sequencer.domain.row import EMPTY
 from tests.unit.leads.events import CALLER, InboundCall
-from tests.unit.leads.rig import Rig
-from tests.unit.notifier.build import Bench
+from tests.unit.leads.rig import Rig as LeadsRig
+from tests.unit.notifier.rig import Rig as NotifierRig
 
 CADENCES = load_cadences()
 LENDER = load_directory(Path(__file__).parents[2] / "deploy/examples/lender.yaml")
@@ -35,14 +35,16 @@ NEXT_STEPS = ("text back or call", "text me here", "Text us here", "We'll have a
 """What a first text may ask of a borrower, or promise instead."""
 
 
-async def first_text(facts: Sequence[Event[EventData]], after_s: float, status: str) -> tuple[Bench, Rig, TouchDue]:
+async def first_text(
+    facts: Sequence[Event[EventData]], after_s: float, status: str
+) -> tuple[NotifierRig, LeadsRig, TouchDue]:
     """Let leads, the sequencer and the notifier have a call, at the instant that it ends; return what became of it."""
-    leads, bench = Rig(), Bench()
+    leads, notifier = LeadsRig(), NotifierRig()
     await leads.seed()
     for officer in leads.store.officers_.values():
         officer["status"] = status
     leads.clock.virtual += timedelta(seconds=after_s + TALKS_S)
-    bench.clock.virtual = leads.clock.virtual
+    notifier.clock.virtual = leads.clock.virtual
     await leads.give(*facts)
     row, due = EMPTY, []
     for record in leads.producer.records:
@@ -50,17 +52,17 @@ async def first_text(facts: Sequence[Event[EventData]], after_s: float, status: 
         decision = decide(row, told, CADENCES)
         row = decision.row
         due += [one for one in events(decision.effects, row, told) if isinstance(one.data, TouchDue)]
-    bench.store.leads, bench.store.officers = dict(leads.store.leads), dict(leads.store.officers_)
+    notifier.store.leads, notifier.store.officers = dict(leads.store.leads), dict(leads.store.officers_)
     for one in due:
-        await bench.shell.on_touch(one, bench)
-        await bench.shell.deliver(bench.taken.pop())
+        await notifier.shell.on_touch(one, notifier)
+        await notifier.shell.deliver(notifier.taken.pop())
     [touch] = [one.data for one in due]
     assert isinstance(touch, TouchDue)
-    return bench, leads, touch
+    return notifier, leads, touch
 
 
-def sent(bench: Bench) -> RenderedText:
-    [(text, _, _)] = bench.provider.texts
+def sent(notifier: NotifierRig) -> RenderedText:
+    [(text, _, _)] = notifier.provider.texts
     return text
 
 
@@ -80,12 +82,12 @@ async def test_first_text_leaves_at_the_calls_end_at_any_hour_whoever_is_free(
 
     Fact C14: only its words differ; "now" is said only for an officer who is available.
     """
-    bench, leads, touch = await first_text(InboundCall(offset_s=after_s).missed(), after_s, status)
-    assert touch.due_at == bench.clock.virtual == leads.lead()["last_call_ended_at"]
+    notifier, leads, touch = await first_text(InboundCall(offset_s=after_s).missed(), after_s, status)
+    assert touch.due_at == notifier.clock.virtual == leads.lead()["last_call_ended_at"]
     assert touch.lane == "urgent"
-    stored = from_document(bench.store.deliveries[touch.touch_id])
+    stored = from_document(notifier.store.deliveries[touch.touch_id])
     assert (stored.state, stored.sent_at, stored.base_at) == (DeliveryState.SENT, touch.due_at, touch.due_at)
-    assert (sent(bench).to, sent(bench).variant) == (CALLER, variants[status])
+    assert (sent(notifier).to, sent(notifier).variant) == (CALLER, variants[status])
 
 
 async def test_lead_has_the_callers_number_the_first_contacts_time_the_source_and_the_status() -> None:
@@ -103,10 +105,10 @@ async def test_report_of_an_answered_call_that_only_a_voicemail_answered_is_miss
     """Facts 0.1, Q1: a voicemail has a duration and some systems call it answered, but no person talked: it is missed."""
     report = InboundCall().completed(answered=True, duration_s=60)
     report = replace(report, data=report.data.model_copy(update={"voicemail": True}))
-    bench, leads, _ = await first_text([report], 9, "busy")
+    notifier, leads, _ = await first_text([report], 9, "busy")
     assert (leads.call()["outcome"], leads.call()["voicemail"]) == ("missed", True)
     assert leads.lead()["task"]["reasons"] == ["voicemail"]
-    assert sent(bench).to == CALLER
+    assert sent(notifier).to == CALLER
 
 
 async def test_known_missed_call_of_an_internal_number_takes_the_whole_path_and_counts_as_no_call() -> None:
@@ -117,8 +119,8 @@ async def test_known_missed_call_of_an_internal_number_takes_the_whole_path_and_
 
     before = counted()
     facts = [replace(fact, data=fact.data.model_copy(update={"test": True})) for fact in InboundCall().missed()]
-    bench, leads, _ = await first_text(facts, 0, "available")
-    assert sent(bench).to == CALLER
+    notifier, leads, _ = await first_text(facts, 0, "available")
+    assert sent(notifier).to == CALLER
     assert (leads.lead()["test"], leads.lead()["task"]["state"], bool(leads.lead()["owner_id"])) == (True, "open", True)
     assert counted() == before
     await first_text(InboundCall().missed(), 0, "available")

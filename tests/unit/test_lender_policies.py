@@ -15,8 +15,9 @@ from services.sequencer.domain.machine import decide
 from services.sequencer.domain.row import EMPTY
 from tests.unit.leads.events import InboundCall
 from tests.unit.leads.events import text as borrower_text
-from tests.unit.leads.rig import Rig
-from tests.unit.notifier.build import DIRECTORY, Bench
+from tests.unit.leads.rig import Rig as LeadsRig
+from tests.unit.notifier.build import DIRECTORY
+from tests.unit.notifier.rig import Rig as NotifierRig
 
 CADENCES = load_cadences()
 NIGHT_S = 11.5 * 3600
@@ -30,31 +31,31 @@ class Recovery:
 
     policies: Policies
     offset_s: float = 0.0
-    leads: Rig = field(init=False)
+    leads: LeadsRig = field(init=False)
     results: list[TouchResult] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.lender = DIRECTORY.model_copy(update={"policies": self.policies})
-        self.leads = Rig(lender=self.lender)
+        self.leads = LeadsRig(lender=self.lender)
 
     async def run(self, *before: Event[EventData]) -> None:
         await self.leads.seed()
         self.leads.clock.virtual += timedelta(seconds=self.offset_s + TALKS_S)
         await self.leads.give(*before, *InboundCall(offset_s=self.offset_s).missed())
-        bench = Bench(directory=self.lender)
-        bench.store.leads, bench.store.officers = dict(self.leads.store.leads), dict(self.leads.store.officers_)
+        notifier = NotifierRig(directory=self.lender)
+        notifier.store.leads, notifier.store.officers = dict(self.leads.store.leads), dict(self.leads.store.officers_)
         todo = [decode(record.key, record.value, record.headers) for record in self.leads.producer.records]
         timers: list[Event[EventData]] = []
         row = EMPTY
         while todo or timers:
             told = todo.pop(0) if todo else timers.pop(0)
             if isinstance(told.data, TouchDue):
-                bench.clock.virtual = told.data.due_at
-                await bench.shell.on_touch(told, bench)
-                await bench.shell.deliver(bench.taken.pop())
-                todo += bench.producer.sent
-                bench.producer.sent.clear()
+                notifier.clock.virtual = told.data.due_at
+                await notifier.shell.on_touch(told, notifier)
+                await notifier.shell.deliver(notifier.taken.pop())
+                todo += notifier.producer.sent
+                notifier.producer.sent.clear()
             elif isinstance(told.data, TimerSet):
                 due = TimerDue(timer_id=told.data.timer_id, due_at=told.data.due_at, step=told.data.step)
                 timers.append(told.caused(due.timer_id, due, "ringback/timekeeper", due.due_at))
@@ -66,7 +67,7 @@ class Recovery:
                 decision = decide(row, told, CADENCES)
                 row = decision.row
                 todo += events(decision.effects, row, told)
-        self.texts = [text.template for text, _, _ in bench.provider.texts]
+        self.texts = [text.template for text, _, _ in notifier.provider.texts]
 
     def dropped(self) -> dict[str, str]:
         """Return step -> reason of every step that was held for good."""

@@ -1,29 +1,18 @@
-"""What the notifier's unit tests are built from."""
+"""Touches, deliveries, cards and receipts of one borrower, as the notifier's tests need them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from schemas.base import EventData, Lane
+from schemas.base import EventData
 from schemas.card import LeadCard
 from schemas.envelope import Event
 from schemas.ids import partition_key, touch_id
 from schemas.inbound import ReceiptReceived, ReceiptStatus
 from schemas.touches import TouchDue
-from services.notifier.adapters.documents import from_document
-from services.notifier.adapters.memory import MemoryDeliveries
-from services.notifier.adapters.replies_tail import FakeTail
-from services.notifier.adapters.store import LANES
-from services.notifier.adapters.twilio import FakeProvider
 from services.notifier.domain.delivery import Delivery, RenderedText
-from services.notifier.results import DeliveryResults
-from services.notifier.shell import Shell
 from services.policy.directory import Directory, load_directory
-from services.policy.suppression import suppression_id
-from services.runtime.health import Health
-from services.runtime.producer import FakeProducer
 
 LENDER, CALLER, LEAD, SEQUENCE = "larkspur", "+17205550134", "lead-1", "sequence-1"
 KEY = f"{LENDER}:{CALLER}"
@@ -96,103 +85,3 @@ def receipt(sid: str, status: ReceiptStatus, code: int | None = None, touch: str
         key=partition_key(LENDER, CALLER),
         lender_id=LENDER,
     )
-
-
-@dataclass
-class FakeClock:
-    """Three clocks that stand still until moved."""
-
-    virtual: datetime = OPEN
-    real: datetime = REAL
-    mono_s: float = 1e9  # far beyond the machine's own: nothing is ever too late for the fake provider
-    is_file: bool = True
-
-    def now(self) -> datetime:
-        return self.virtual
-
-    def real_now(self) -> datetime:
-        return self.real
-
-    def monotonic_s(self) -> float:
-        return self.mono_s
-
-    async def sleep_until(self, when: datetime) -> None:
-        self.virtual = max(self.virtual, when)
-
-
-@dataclass
-class Bench:
-    """A shell among fakes, and a Room that keeps what it is given."""
-
-    clock: FakeClock = field(default_factory=FakeClock)
-    store: MemoryDeliveries = field(default_factory=MemoryDeliveries)
-    provider: FakeProvider = field(default_factory=FakeProvider)
-    producer: FakeProducer = field(default_factory=FakeProducer)
-    tail: FakeTail = field(default_factory=FakeTail)
-    health: Health = field(default_factory=Health)
-    directory: Directory = DIRECTORY
-    taken: list[Delivery] = field(default_factory=list)
-    full: bool = False
-    told: int = 0
-
-    def __post_init__(self) -> None:
-        results = DeliveryResults(
-            store=self.store,
-            producer=self.producer,
-            directory=self.directory,
-            clock=self.clock,
-            health=self.health,
-            retry_s=0.0,
-        )
-        self.shell = Shell(
-            store=self.store,
-            provider=self.provider,
-            results=results,
-            tail=self.tail,
-            directory=self.directory,
-            clock=self.clock,
-            health=self.health,
-            number_key=NUMBER_KEY,
-            public_base_url="https://hooks.example.com",
-            instance="0",
-        )
-        self.store.leads[LEAD] = card()
-        self.store.officers["dana-whitfield"] = {"_id": "dana-whitfield", "status": "busy"}
-
-    # Room
-    def has_room(self, lane: Lane) -> bool:
-        return not self.full
-
-    def take(self, delivery: Delivery) -> None:
-        self.taken.append(delivery)
-
-    def waiting(self) -> None:
-        self.told += 1
-
-    async def run(self, due: TouchDue | None = None) -> Delivery:
-        """Take a touch in and work on it; return what is stored then."""
-        due = due or touch()
-        await self.shell.on_touch(event(due), self)
-        await self.shell.deliver(self.taken.pop())
-        return self.stored(due)
-
-    async def again(self) -> None:
-        """DeliveryClaim what is due and work on it, as the dispatcher does."""
-        for lane in LANES:
-            for one in await self.store.claim_due(lane, 9, self.shell.new_claim(), self.clock.now()):
-                if isinstance(one, Delivery):
-                    await self.shell.deliver(one)
-
-    def stored(self, due: TouchDue | None = None) -> Delivery:
-        return from_document(self.store.deliveries[(due or touch()).touch_id])
-
-    def suppress(self) -> None:
-        name = suppression_id(NUMBER_KEY, LENDER, CALLER)
-        self.store.suppressions[name] = {"_id": name}
-
-    def said(self) -> list[str]:
-        """Return the types of what was emitted, in order."""
-        return [one.data.TYPE for one in self.producer.sent]
-
-
-Change = Callable[[Bench], None]
