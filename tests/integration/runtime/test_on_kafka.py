@@ -1,0 +1,130 @@
+"""Topics, sending and the consumer loop on a real Kafka."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas.base import EventData
+from schemas.envelope import Event, Wire
+from schemas.topics import CHANGELOG, Topic
+from services.runtime.consumer import ConsumerLoop
+from services.runtime.handled import APPLIED, Handled
+from services.runtime.health import Health
+from services.runtime.producer import KafkaProducer, ProducerEnded, RecordRefused
+from services.runtime.settings import RuntimeSettings
+from services.runtime.topics_admin import TopicsDiffer, check_topics, create_topics
+from tests.infra.polling import eventually
+from tests.infra.providers import Kafka
+from tests.unit.runtime.build import record
+
+
+@asynccontextmanager
+async def producing(kafka: Kafka) -> AsyncIterator[KafkaProducer]:
+    producer = KafkaProducer(kafka.bootstrap_servers, "it")
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+async def values_of(kafka: Kafka, topic: str) -> list[bytes]:
+    """Return every value of a topic with one partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        end = (await consumer.end_offsets([partition]))[partition]
+        return [(await consumer.getone()).value for _ in range(end)]
+    finally:
+        await consumer.stop()
+
+
+async def test_deployments_changelog_is_made_under_its_prefix_with_its_partitions_and_passes_the_check(
+    kafka: Kafka,
+) -> None:
+    prefix = f"it-{uuid4().hex[:8]}-"
+    settings = RuntimeSettings(kafka_bootstrap_servers=kafka.bootstrap_servers, group_prefix=prefix, topic_partitions=3)
+    name = f"{prefix}{CHANGELOG}"
+    wanted = settings.topics(name)
+    assert await create_topics(kafka.bootstrap_servers, 1, wanted) == [name]
+    await check_topics(kafka.bootstrap_servers, wanted)
+
+
+async def test_topic_with_another_number_of_partitions_is_left_alone_at_once_and_named_by_the_check(
+    kafka: Kafka,
+) -> None:
+    """Creating used to wait half a minute for it to change by itself, and then failed."""
+    name = f"it-{uuid4().hex[:8]}"
+    await create_topics(kafka.bootstrap_servers, 1, [Topic(name, partitions=2)])
+    async with asyncio.timeout(20):
+        assert await create_topics(kafka.bootstrap_servers, 1, [Topic(name, partitions=5)]) == []
+    with pytest.raises(TopicsDiffer, match=f"{name}: 2 partitions, needs 5"):
+        await check_topics(kafka.bootstrap_servers, [Topic(name, partitions=5)])
+
+
+async def test_record_larger_than_any_request_is_refused_and_the_next_one_is_sent(kafka: Kafka) -> None:
+    name = f"it-{uuid4().hex[:8]}"
+    await create_topics(kafka.bootstrap_servers, 1, [Topic(name, partitions=1)])
+    async with producing(kafka) as producer:
+        with pytest.raises(RecordRefused):
+            await producer.send_wire(Wire(name, b"k", b"x" * (2 << 20), []))
+        await producer.send_wire(Wire(name, b"k", b"small", []))
+    assert await values_of(kafka, name) == [b"small"]
+
+
+async def test_record_that_the_broker_refuses_ends_the_producer_instead_of_leaving_its_partition_standing(
+    kafka: Kafka,
+) -> None:
+    """The client counts the refused record, the broker does not: from there on it refuses all that follow.
+
+    That used to be waited for, for good. A new process starts at a new count.
+    """
+    name = f"it-{uuid4().hex[:8]}"
+    small = Topic(name, partitions=1, config={"max.message.bytes": "1000"})
+    await create_topics(kafka.bootstrap_servers, 1, [small])
+    async with producing(kafka) as producer:
+        await producer.send_wire(Wire(name, b"k", b"before", []))
+        with pytest.raises(RecordRefused):
+            await producer.send_wire(Wire(name, b"k", b"x" * 5000, []))
+        with pytest.raises(ProducerEnded):
+            await producer.send_wire(Wire(name, b"k", b"refused too", []))
+    async with producing(kafka) as another:
+        await another.send_wire(Wire(name, b"k", b"after", []))
+    assert await values_of(kafka, name) == [b"before", b"after"]
+
+
+async def test_dead_letter_that_would_be_too_large_leaves_its_value_out_and_the_next_event_is_applied(
+    kafka: Kafka,
+) -> None:
+    name = f"it-{uuid4().hex[:8]}"
+    await create_topics(kafka.bootstrap_servers, 1, [Topic(name, partitions=1), Topic(f"{name}.dlq", partitions=1)])
+    large = b"x" * ((1 << 20) - 200)
+    applied: list[str] = []
+
+    async def handle(event: Event[EventData]) -> Handled:
+        applied.append(event.id)
+        return APPLIED
+
+    async with producing(kafka) as producer:
+        good = record(1)
+        await producer.send_wire(
+            Wire(name, b"k", large, []), Wire(name, good.key or b"", good.value or b"", list(good.headers))
+        )
+        loop = ConsumerLoop(
+            topics=[name], group=name, bootstrap_servers=kafka.bootstrap_servers, handler=handle, producer=producer,
+            health=Health(),
+        )  # fmt: skip
+        await loop.start()
+        running = asyncio.create_task(loop.run())
+        try:
+            await eventually(lambda: applied == ["twilio:SM1"], timeout_s=30)
+        finally:
+            await loop.stop()
+            await running
+    assert await values_of(kafka, f"{name}.dlq") == [b""]
