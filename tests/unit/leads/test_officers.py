@@ -3,9 +3,11 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.card import OfficerStatus
 from services.leads.domain.model import OfficerState
 from services.leads.domain.officers import Candidate, choose, take
 from tests.unit.leads.events import AT
@@ -82,6 +84,13 @@ def test_yesterdays_leads_leave_no_trace_in_todays_shares() -> None:
     assert _day_of_leads([1, 1], 10, tired) == [5, 5]
 
 
+@pytest.mark.parametrize("status", ["busy", "in_meeting"])
+def test_officer_who_is_busy_or_in_a_meeting_is_passed_over_for_an_available_one(status: OfficerStatus) -> None:
+    """Fact G1: an officer on the phone or in a meeting is skipped, however long they have waited."""
+    waiting = Candidate(OfficerState("a", status=status, last_assigned_at=EARLY))
+    assert _chosen(waiting, Candidate(OfficerState("b", last_assigned_at=LATE))) == "b"
+
+
 def test_nobody_available_still_gives_the_lead_an_owner_the_busy_before_those_who_are_off() -> None:
     """Fact Q22: every lead has an owner as soon as it exists."""
     off = Candidate(OfficerState("a", status="off"))
@@ -91,6 +100,7 @@ def test_nobody_available_still_gives_the_lead_an_owner_the_busy_before_those_wh
 
 
 def test_full_officer_comes_after_one_with_room_and_is_empty_again_on_a_new_day() -> None:
+    """Fact G2: the leads never all go to one officer; whoever has their capacity for the day comes last."""
     full = OfficerState("a", day=DAY, assigned_today=2)
     behind = Candidate(OfficerState("b", day=DAY, assigned_today=9, last_assigned_at=LATE))
     assert _chosen(Candidate(full, daily_capacity=2), behind) == "b"

@@ -23,6 +23,8 @@ def test_any_text_comes_out_in_gsm_and_cleaning_it_again_changes_nothing(text: s
 
 
 def test_segments_are_the_carriers() -> None:
+    """Fact 0.5: one character outside GSM-7 makes a text of one segment three."""
+    assert [segments("x" * 134 + last) for last in ("-", "\u2014")] == [1, 3]
     assert [segments("x" * n) for n in (0, 160, 161, 306, 307)] == [1, 1, 2, 2, 3]
     assert segments("€" * 81) == 2
     assert segments("x" * 70 + "\u4e2d") == 2
