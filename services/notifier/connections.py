@@ -1,4 +1,4 @@
-"""The notifier's connections as one part of the service: first up, last down."""
+"""The notifier's connections as one part of the service: started first, stopped last."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -32,14 +32,14 @@ class Connections(Resource):
         self._servers, self._topics, self._key_check = servers, topics, key_check
 
     async def start(self) -> None:
-        """Connect; refuse topics that differ from the code, and a number key that is not the deployment's."""
+        """Connect; refuse topics that differ from the code, and a number key that is not this deployment's."""
         await check_topics(self._servers, self._topics)
         await self._store.start(self._key_check)
         await self._provider.start()
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Let go; MongoDB last, for it is where everything is."""
+        """Close the connections; MongoDB's last, because everything is saved there."""
         await self._provider.stop()
         await self._producer.stop()
         await self._store.stop()

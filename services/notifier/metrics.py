@@ -23,13 +23,15 @@ MESSAGES = Counter(
 SUPPRESSED = Counter("ringback_suppressed_total", "Texts that a gate stopped, by reason.", ["reason"])
 SEGMENTS = Counter("ringback_segments_total", "Segments of accepted texts: what the carrier bills.", ["template"])
 PROVIDER_OUTCOMES = Counter(
-    "ringback_provider_outcomes_total", "Requests to the provider, by what is known afterwards.", ["outcome"]
+    "ringback_provider_outcomes_total",
+    "Requests to the provider, by what is known of the text afterwards.",
+    ["outcome"],
 )
-HELD = Counter("ringback_gate_held_total", "Texts put back because the gate could not be asked.", ["why"])
+HELD = Counter("ringback_gate_held_total", "Texts put back because the gate could not decide.", ["why"])
 DEFECTS = Counter(
     "ringback_delivery_failures_total",
     "Attempts at a text that ended in an error of ours; each is tried again until it expires and becomes a task.",
 )
 IGNORED = Counter("ringback_delivery_ignored_total", "Facts that changed no delivery, by reason.", ["why"])
-TAIL_AGE_SECONDS = Gauge("ringback_replies_tail_age_seconds", "Real seconds since the tail was surely at the end.")
+TAIL_AGE_SECONDS = Gauge("ringback_replies_tail_age_seconds", "Real seconds since the tail was known to be at the end.")
 UNDER_WAY = Gauge("ringback_deliveries_under_way", "Texts that this instance is working on.")

@@ -44,7 +44,7 @@ class DeliveryResults:
     retry_s: float = RETRY_S
 
     async def settle(self, delivery: Delivery, fact: DeliveryFact) -> Decision:
-        """Decide, save, emit. A write that came first is read and decided on again."""
+        """Decide, save, emit. Where another write came first, read that one and decide again."""
         posted_real = delivery.posted_real
         while True:
             decision = decide(delivery, fact, self.clock.now(), self.clock.real_now())
@@ -54,7 +54,7 @@ class DeliveryResults:
             wanted = replace(decision.delivery, posted_real=posted_real or decision.delivery.posted_real)
             saved: Saved = await self.store.save(wanted)
             if saved == "sent_key_taken":
-                # Proof of a second text of one step would be a defect; the proof is kept all the same.
+                # A second text of one step would be a defect; its proof is kept.
                 log.error("two_texts_of_one_step", touch_id=delivery.touch_id)
                 wanted = replace(wanted, sent_key=None)
                 saved = await self.store.save(wanted)
@@ -70,7 +70,7 @@ class DeliveryResults:
             delivery = again
 
     async def settle_surely(self, delivery: Delivery, fact: DeliveryFact) -> None:
-        """Settle, however long MongoDB is away: what the provider said exists nowhere else."""
+        """Settle, however long MongoDB is away: the provider's answer exists nowhere else."""
         while True:
             try:
                 await self.settle(delivery, fact)
@@ -89,7 +89,7 @@ class DeliveryResults:
         try:
             await self.emit(delivery)
         except TransientError as away:
-            log.warning("results_wait", why=str(away))  # they are in the document; the sweeper emits them
+            log.warning("results_wait", why=str(away))  # they are stored with the delivery; the outbox sweep emits them
 
     async def emit(self, delivery: Delivery) -> None:
         """Send the outbox whole from its head, in order; forget it once all of it is acknowledged."""

@@ -1,4 +1,4 @@
-"""What the notifier is told; read once, from the environment."""
+"""The notifier's settings, read once from the environment."""
 
 from pydantic import Field
 

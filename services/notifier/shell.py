@@ -61,7 +61,7 @@ OUTCOME_NAMES: Final[Mapping[type[SendOutcome], str]] = {
 
 
 class Room(Protocol):
-    """Who works on deliveries: asked when one arrives, so that it need not wait for the next look at the database."""
+    """Where deliveries are worked on: a touch that arrives starts at once if there is room, without a look at the store."""
 
     def has_room(self, lane: Lane) -> bool:
         """Return whether one more of this lane may start at once."""
@@ -89,18 +89,18 @@ class Shell:
     instance: str
 
     def __post_init__(self) -> None:
-        # Names this process's life: what a claim says must not be mistaken for an earlier life's.
+        # Names this process: its claims must differ from those of the process before it.
         self._life = f"{self.instance}/{int(self.clock.real_now().timestamp() * 1000)}"
         self._claims = 0
         self._half_kept: dict[str, Delivery] = {}
 
     def warm_up(self) -> None:
-        """Have every branch's calendar worked out: a year's holidays take long enough to make the tail look stale."""
+        """Compute every branch's calendar now: a year's holidays take long enough to make the tail look stale."""
         for branch in self.directory.branches:
             self.directory.is_open(branch, self.clock.now())
 
     def new_claim(self) -> DeliveryClaim:
-        """Return a claim that begins now, with a name that no other claim has or had."""
+        """Return a claim that begins now, under a name that no other claim has ever had."""
         self._claims += 1
         real_now = self.clock.real_now()
         return DeliveryClaim(by=f"{self._life}/{self._claims}", at_real=real_now, until_real=real_now + CLAIM_FOR)
@@ -111,7 +111,7 @@ class Shell:
             return ignored("not_a_touch")
         now, real_now = self.clock.now(), self.clock.real_now()
         delivery = Delivery.of(event, event.data, now, real_now)
-        # Inserted as ours already: a claim of its own would cost every first text one more round trip.
+        # Insert it as claimed: a separate claim would cost every first text one more round trip.
         mine = delivery.not_before <= now and room.has_room(delivery.lane)
         if mine:
             claim = self.new_claim()
@@ -125,7 +125,7 @@ class Shell:
         if not fresh:
             if before is None:
                 return ignored("duplicate")
-            # The write arrived although its answer did not: it stands there under the claim it was made with.
+            # The write arrived although its answer did not: it is stored under the claim that it was made with.
             delivery, mine = before, before.claim_by is not None
         if mine:
             room.take(delivery)
@@ -137,7 +137,7 @@ class Shell:
         """Take a claimed delivery through the gate to the provider, and save what became of it.
 
         Raises:
-            TransientError: MongoDB is away, and no request has been made; `recover` puts right what was half done.
+            TransientError: MongoDB is away, and no request has been made; `recover` undoes what was half done.
         """
         borrower = await self.store.borrower(
             delivery.lead_id, suppression_id(self.number_key, delivery.lender_id, delivery.caller)
@@ -166,7 +166,7 @@ class Shell:
             await self.results.settle(delivery, GateClosed("already_sent"))
             return
         if saved != "saved":
-            return  # somebody else's now
+            return  # another instance has it now
         posting = replace(posting, rev=posting.rev + 1)
         # Nothing awaits between this look at the tail and the request; the tail costs nothing to ask again.
         verdict = self._gate(posting, borrower)
@@ -214,16 +214,16 @@ class Shell:
             await self.results.settle(delivery, verdict)
 
     async def release(self, delivery: Delivery) -> None:
-        """Give a claim back; whoever looks next takes it."""
+        """Give a claim back, so that the next look finds the delivery."""
         await self.store.save(replace(delivery, claim_by=None, claim_until_real=None))
 
     async def recover(self, touch_id: str, claim_by: str | None) -> Delivery | None:
-        """Put right what MongoDB's absence interrupted before any request; return it to go on with, or None."""
+        """Undo what MongoDB's absence interrupted before any request; return the delivery to go on with, or None."""
         found = await self.store.get(touch_id)
         if found is None or found.claim_by != claim_by:
             return None
         if found.state is DeliveryState.POSTING:
-            # Our own write arrived although its answer did not, and no request followed.
+            # Our write arrived although its answer did not, and no request followed.
             await self.results.settle_surely(found, NotSent("interrupted", pause=False))
             return None
         return found if found.state is DeliveryState.ACCEPTED else None

@@ -44,9 +44,13 @@ def test_table_has_the_most_specific_first() -> None:
 def test_only_errors_before_the_request_are_known_unsent(kind: type[BaseException]) -> None:
     said = dict(ERRORS)[kind]
     before = (
-        aiohttp.ClientConnectorError, aiohttp.ClientSSLError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL,
-        aiohttp.NonHttpUrlClientError, aiohttp.ServerFingerprintMismatch,
-    )  # fmt: skip
+        aiohttp.ClientConnectorError,
+        aiohttp.ClientSSLError,
+        aiohttp.ConnectionTimeoutError,
+        aiohttp.InvalidURL,
+        aiohttp.NonHttpUrlClientError,
+        aiohttp.ServerFingerprintMismatch,
+    )
     redirected = issubclass(kind, aiohttp.RedirectClientError)
     assert (said == "unsent") == ((issubclass(kind, before) and not redirected) or kind.__name__ == "_TooLate")
 
@@ -110,8 +114,14 @@ async def test_text_arrives_as_it_was_given_and_is_listed(sandbox: Sandbox, twil
 
 @pytest.mark.parametrize(
     ("kind", "said", "taken"),
-    [("429", NotSent, 0), ("5xx", LeftInDoubt, 0), ("lost", LeftInDoubt, 1), ("hang", LeftInDoubt, 0), ("slow", LeftInDoubt, 1)],
-)  # fmt: skip
+    [
+        ("429", NotSent, 0),
+        ("5xx", LeftInDoubt, 0),
+        ("lost", LeftInDoubt, 1),
+        ("hang", LeftInDoubt, 0),
+        ("slow", LeftInDoubt, 1),
+    ],
+)
 async def test_fault_is_told_apart_and_never_retried_by_the_client(
     sandbox: Sandbox, twilio: TwilioProvider, kind: str, said: type[SendOutcome], taken: int
 ) -> None:

@@ -35,20 +35,30 @@ class MongoDeliveries:
 
     def __init__(self, url: str, database: str) -> None:
         self._client: Any = AsyncIOMotorClient(
-            url, tz_aware=True, tzinfo=UTC, w="majority", journal=True, readConcernLevel="majority",
-            serverSelectionTimeoutMS=3000, connectTimeoutMS=3000, socketTimeoutMS=10_000, retryWrites=True,
-        )  # fmt: skip
+            url,
+            tz_aware=True,
+            tzinfo=UTC,
+            w="majority",
+            journal=True,
+            readConcernLevel="majority",
+            serverSelectionTimeoutMS=3000,
+            connectTimeoutMS=3000,
+            socketTimeoutMS=10_000,
+            retryWrites=True,
+        )
         self._db: Any = self._client[database]
         self._deliveries: Collection = self._db["deliveries"]
 
     async def start(self, key_check: str) -> None:
         """Make the indexes and check the key."""
         with mongo_errors():
-            # Created by whoever starts first, leads or the notifier; afterwards it only ever is compared.
+            # The first to start, the leads service or the notifier, creates it; after that it is only compared.
             stored = await self._db[SUPPRESSIONS].find_one_and_update(
-                {"_id": KEY_CHECK_ID}, {"$setOnInsert": {"check": key_check}}, upsert=True,
+                {"_id": KEY_CHECK_ID},
+                {"$setOnInsert": {"check": key_check}},
+                upsert=True,
                 return_document=ReturnDocument.AFTER,
-            )  # fmt: skip
+            )
             if stored.get("check") != key_check:
                 raise NumberKeyDiffers("RINGBACK_NUMBER_KEY differs from the key that `suppressions` were written with")
             make = self._deliveries.create_index
@@ -169,8 +179,10 @@ class MongoDeliveries:
     async def busy(self, now: datetime) -> str | None:
         """Ask for one of each."""
         accepted: Document = {
-            "state": DeliveryState.ACCEPTED.value, "lane": {"$in": list(LANES)}, "not_before": {"$lte": now},
-        }  # fmt: skip
+            "state": DeliveryState.ACCEPTED.value,
+            "lane": {"$in": list(LANES)},
+            "not_before": {"$lte": now},
+        }
         queries: tuple[tuple[str, Document], ...] = (
             ("texts due", accepted),
             ("texts being posted", {"state": DeliveryState.POSTING.value}),

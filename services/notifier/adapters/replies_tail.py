@@ -1,8 +1,7 @@
-"""The tail of `replies`: every partition, no group, from an hour back; no opt-out that leads has yet to read is missed.
+"""The tail of `replies`: every partition of the last hour, so that no opt-out that the leads service has not read is missed.
 
-What makes it trustworthy: five times a second it notes the time, *then* asks the broker where each partition ends,
-and is complete as of that time once it has read up to there. Neither a slow answer nor a process that stood still can
-make it look fresher than it is.
+Five times a second it notes the time, *then* asks the broker where each partition ends. Once it has read up to there, it
+is complete as of the noted time. So neither a slow answer nor a paused process makes it look fresher than it is.
 """
 
 import asyncio
@@ -26,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 WINDOW_S: Final = 3600.0
 FRESH_S: Final = 1.0
-"""DESIGN 3: a text goes only if the tail was at the end within the last real second."""
+"""A text goes only if the tail was at the end within the last real second (design 3)."""
 CHECK_EVERY_S: Final = 0.2
 ASK_LIMIT_S: Final = 3.0
 
@@ -57,14 +56,14 @@ def replies_consumer(bootstrap_servers: str) -> AIOKafkaConsumer:
         bootstrap_servers=bootstrap_servers,
         group_id=None,
         enable_auto_commit=False,
-        auto_offset_reset="earliest",  # were our place gone, reading too much is the safe side
+        auto_offset_reset="earliest",  # if our position is gone, reading too much is the safe side
         # The broker answers one request a connection at a time: a long poll would delay the question for the end.
         fetch_max_wait_ms=100,
     )
 
 
 class KafkaTail:
-    """The real one."""
+    """The tail of the real topic."""
 
     def __init__(self, consumer: AIOKafkaConsumer, clock: Clock, health: Health) -> None:
         self._consumer, self._clock, self._health = consumer, clock, health
@@ -74,18 +73,18 @@ class KafkaTail:
         self._complete_s: float | None = None
 
     def of(self, key: str) -> Tail:
-        """Return what is known of one caller; older than an hour counts no more."""
+        """Return what is known of one caller; replies older than an hour no longer count."""
         age = self.age_s()
         oldest_ms = (self._clock.real_now().timestamp() - WINDOW_S) * 1000
         found = self._replies.get(key, {})
         return Tail(age is not None and age <= FRESH_S, frozenset(i for i, at in found.items() if at >= oldest_ms))
 
     def age_s(self) -> float | None:
-        """Return how long ago the tail was surely complete; None when it never was."""
+        """Return how many seconds ago the tail was known to be complete; None when it never was."""
         return None if self._complete_s is None else boottime_s() - self._complete_s
 
     async def start(self) -> None:
-        """Stand an hour back in every partition."""
+        """Begin an hour back in every partition."""
         self._health.unready("tail", "reading replies from an hour back")
         await self._consumer.start()
         partitions = sorted(self._consumer.assignment())
@@ -100,13 +99,13 @@ class KafkaTail:
             self._consumer.seek(partition, self._positions[partition])
 
     async def run(self) -> None:
-        """Read, and keep asking where the end is; leaves only when cancelled."""
+        """Read, and keep asking where the end is, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_reading())
             tasks.create_task(self._keep_checking())
 
     async def stop(self) -> None:
-        """Let go."""
+        """Close the consumer."""
         await self._consumer.stop()
 
     async def _keep_reading(self) -> None:
@@ -128,7 +127,7 @@ class KafkaTail:
                 self._read.set()
 
     def _keep(self, record: ConsumerRecord[bytes, bytes]) -> None:
-        # Headers only: a reply that cannot be decoded may be a STOP all the same, and leads will never have seen it.
+        # Headers only: a reply that cannot be decoded may still be a STOP, and the leads service will never have seen it.
         ids = [value for name, value in record.headers if name == "ce_id"]
         name = ids[0].decode(errors="replace") if ids else f"{record.partition}:{record.offset}"
         self._replies[(record.key or b"").decode(errors="replace")][name] = float(record.timestamp)

@@ -1,7 +1,7 @@
 """Twilio through its official SDK, on an HTTP client of ours.
 
 The SDK's own async client has no time-out at all (it hands `None` to aiohttp), and its `max_retries` re-POSTs messages
-after a 5xx: a second text to the same borrower. So ours has one time-out, and no retries.
+after a 5xx, which would text the same borrower twice. So ours has one time-out and no retries.
 """
 
 import base64
@@ -30,7 +30,7 @@ from services.runtime.clock import monotonic_s
 TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 4.0
 KEEPALIVE_S: Final = 5.0
-"""Idle connections are dropped before any server would: one that dies as we write on it leaves a text in doubt."""
+"""Idle connections close before any server closes them: one that breaks during a write leaves a text in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,13 @@ class Listed:
 
 
 class TextProvider(Protocol):
-    """Whoever carries texts."""
+    """A provider that carries texts."""
 
     async def start(self) -> None:
-        """Get ready."""
+        """Open the connections."""
 
     async def stop(self) -> None:
-        """Let go."""
+        """Close the connections."""
 
     async def send(
         self, text: RenderedText, *, callback_url: str, validity_s: int, write_before_s: float
@@ -72,8 +72,8 @@ class _TooLate(Exception):
 
 
 ERRORS: Final[Sequence[tuple[type[BaseException], str]]] = (
-    # Most specific first. `unsent`: nothing of the request reached the provider. `answer`: the API answered, its code
-    # says what. `doubt`: nobody can say. What the vendors may add is caught by a test, not guessed here.
+    # Most specific first. `unsent`: nothing of the request reached the provider. `answer`: the API answered, and its code
+    # says what. `doubt`: nobody can say. A test fails on an error that a vendor adds and that is not listed here.
     (_TooLate, "unsent"),
     (TwilioRestException, "answer"),
     (TwilioServiceException, "answer"),
@@ -172,12 +172,11 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]
 
 
 class TwilioProvider:
-    """The real one."""
+    """Twilio itself, or the sandbox at its base URL."""
 
     def __init__(self, account_sid: str, auth_token: str, base_url: str, timeout_s: float = TIMEOUT_S) -> None:
-        self._account_sid, self._auth_token, self._base_url, self._timeout_s = (
-            account_sid, auth_token, base_url, timeout_s,
-        )  # fmt: skip
+        self._account_sid, self._auth_token = account_sid, auth_token
+        self._base_url, self._timeout_s = base_url, timeout_s
         self._session: aiohttp.ClientSession | None = None
         self._client: Any = None
 
@@ -185,11 +184,13 @@ class TwilioProvider:
         """Make the session, and load the parts of the SDK that it would load during the first text."""
         connector = aiohttp.TCPConnector(limit=256, keepalive_timeout=KEEPALIVE_S)
         self._session = aiohttp.ClientSession(connector=connector)
-        # A region or edge of the machine's environment must not lead texts elsewhere; `{}` would be ignored.
+        # A region or edge in the machine's environment must not send texts elsewhere; the SDK would ignore `{}`.
         self._client = Client(
-            self._account_sid, self._auth_token, environment={"RINGBACK": "1"},
+            self._account_sid,
+            self._auth_token,
+            environment={"RINGBACK": "1"},
             http_client=HttpClient(self._session, self._base_url, self._timeout_s),
-        )  # fmt: skip
+        )
         self._messages()
 
     def _messages(self) -> Any:
@@ -207,9 +208,12 @@ class TwilioProvider:
         try:
             with _writing_before(write_before_s):
                 message = await self._messages().create_async(
-                    to=text.to, from_=text.from_number, body=text.body, status_callback=callback_url,
+                    to=text.to,
+                    from_=text.from_number,
+                    body=text.body,
+                    status_callback=callback_url,
                     validity_period=validity_s,
-                )  # fmt: skip
+                )
             if not message.sid:
                 return LeftInDoubt("an answer without a sid")
             return ProviderAccepted(str(message.sid))
@@ -227,7 +231,7 @@ class TwilioProvider:
 
 @dataclass
 class FakeProvider:
-    """Takes texts as it is told: `answers` are used up first, then everything is accepted."""
+    """Answers as it is told: with `answers` first, then by accepting every text."""
 
     answers: list[SendOutcome | BaseException] = field(default_factory=list)
     texts: list[tuple[RenderedText, str, int]] = field(default_factory=list)
@@ -235,10 +239,10 @@ class FakeProvider:
     away: bool = False
 
     async def start(self) -> None:
-        """Nothing to get ready."""
+        """Nothing to open."""
 
     async def stop(self) -> None:
-        """Nothing to let go."""
+        """Nothing to close."""
 
     async def send(
         self, text: RenderedText, *, callback_url: str, validity_s: int, write_before_s: float

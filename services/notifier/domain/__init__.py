@@ -1,1 +1,1 @@
-"""Pure: what a delivery is, what may become of it, whether it may go, and what it says."""
+"""Pure: what a delivery is, what may become of it, whether its text may go, and what the text says."""

@@ -1,4 +1,4 @@
-"""What a text says, from whom and to whom; decided from the card, the directory and now, never from the touch's age."""
+"""What a text says, from whom and to whom: decided from the card, the directory and now, never from the touch."""
 
 from datetime import datetime
 

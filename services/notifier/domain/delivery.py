@@ -73,11 +73,11 @@ class Delivery:
     first_of_sequence: bool = False
     base_at: datetime | None = None
     traceparent: str = ""
-    # who works on it
+    # which instance works on it
     claim_by: str | None = None
     claim_until_real: datetime | None = None
     tries: int = 0
-    # what is said, to whom
+    # the text
     to: str | None = None
     from_number: str | None = None
     body: str | None = None
@@ -98,7 +98,7 @@ class Delivery:
     reason: str | None = None
     until: datetime | None = None
     ended_at: datetime | None = None
-    # the stages, for latency: webhook -> accepted here -> claimed -> request -> answer
+    # the stages that latency is measured by: webhook -> accepted here -> claimed -> request -> answer
     received_real: datetime | None = None
     accepted_real: datetime | None = None
     claimed_real: datetime | None = None

@@ -1,4 +1,4 @@
-"""What can happen to a delivery, as values; the provider's answers among them."""
+"""What can happen to a delivery, as values: the gate's verdicts, the provider's answers, the carrier's receipts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,7 +39,7 @@ class PostingStarts:
 
 @dataclass(frozen=True, slots=True)
 class ProviderAccepted:
-    """The provider has it. `listed`: found by asking for its list, because the answer was lost."""
+    """The provider has the text. `listed`: its list says so, because the answer to the request was lost."""
 
     sid: str
     listed: bool = False
@@ -47,7 +47,14 @@ class ProviderAccepted:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Surely not sent: no connection, 429, or never written. `pause` backs off; without it, at once."""
+    """Known not to be sent: no connection, a 429, or a request that was not written.
+
+    Attributes:
+        reason: why.
+        code: the provider's error code.
+        pause: whether the next attempt waits; without it, it comes at once.
+        configuration: whether our configuration is wrong, not the text.
+    """
 
     reason: str
     code: int | None = None
@@ -65,19 +72,19 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class LeftInDoubt:
-    """It may or may not have been sent; a receipt or the provider's list will tell."""
+    """It may or may not have been sent; a receipt or the provider's list will show."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotListed:
-    """The provider's list, asked long enough afterwards, does not show it."""
+    """The provider's list, read long enough after the request, does not show it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptCame:
-    """The carrier's word: it proves that the provider has the text, whatever we heard ourselves."""
+    """A receipt: proof that the provider has the text, whatever it answered to the request."""
 
     sid: str
     status: ReceiptStatus
@@ -85,7 +92,7 @@ class ReceiptCame:
 
 
 SendOutcome = ProviderAccepted | NotSent | Refused | LeftInDoubt
-"""What a request to the provider can end as."""
+"""How a request to the provider can end."""
 
 DeliveryFact = (
     GateClosed

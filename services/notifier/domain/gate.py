@@ -1,6 +1,6 @@
-"""The last gate: may this text go, now? Asked after the claim and again right before the request. Pure.
+"""The last gate: whether a text may go now. It runs after the claim, and again right before the request. Pure.
 
-What it is told must be no older than a second; the shell sees to that.
+What it is given must be no older than a second; the shell makes sure of that.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from services.notifier.domain.facts import CameTooLate, GateClosed
 from services.policy.directory import CallerPolicy
 
 REPLY_SETTLES: Final = timedelta(seconds=30)
-"""How long leads is given to read a reply before the text is tried again."""
+"""How long the leads service has to read a reply before the text is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The gate cannot be asked; nothing is sent and nothing is decided."""
+    """The gate cannot decide now; nothing is sent, and the text is tried again."""
 
     why: Literal["tail_away"]
 
@@ -56,12 +56,12 @@ def gate(
 ) -> GateVerdict:
     """Return whether a text may go.
 
-    What the borrower said comes first (opted out, paused, overtaken), then what the lender decided, and last the reply
-    that leads may not have read: only that one can change within seconds.
+    Checks what the borrower said first (opted out, paused, overtaken), then what the lender decided. Both are final. A
+    reply that the leads service may not have read comes last, because that changes within seconds.
 
     Args:
         delivery: the text.
-        card: the lead as leads has it; None when there is none.
+        card: the lead; None when there is none.
         suppressed: whether the number is in `suppressions`.
         tail: what the tail knows of the caller, read after `card`.
         policy: what the lender decided for this caller.
@@ -87,7 +87,7 @@ def gate(
     if not tail.complete:
         return Hold("tail_away")
     if tail.replies - set(card.seen):
-        # leads has not read it yet, and it may be a STOP.
+        # The leads service has not read it yet, and it may be a STOP.
         return GateClosed("reply_in_flight", now + REPLY_SETTLES)
     # Send windows and caps are decided here, with `until`, and nowhere else; they come with the policy.
     return Open()

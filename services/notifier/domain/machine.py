@@ -1,7 +1,7 @@
 """What may become of a delivery: one total table over state x fact, and a small pure function for each rule.
 
     accepted -> posting -> sent -> delivered | undelivered
-    accepted -> suppressed | expired | failed          posting -> accepted (surely unsent) | failed | unknown
+    accepted -> suppressed | expired | failed          posting -> accepted (known unsent) | failed | unknown
     unknown  -> sent (late proof)
 
 Results go to `touch-results` in the order they stand in the outbox. Their ids are `touch_id:<state>`.
@@ -159,7 +159,7 @@ def _post(delivery: Delivery, fact: PostingStarts, now: datetime, real_now: date
 
 def _unsend(delivery: Delivery, fact: NotSent, now: datetime, _real_now: datetime) -> Decision:
     wait_s = CONFIGURATION_PAUSE_S if fact.configuration else BACKOFF_S[min(delivery.tries, len(BACKOFF_S)) - 1]
-    # Spread by the id, not by chance: many texts that met one 429 must not come back in one instant.
+    # The id spreads the waits: many texts that met one 429 must not come back in one instant.
     spread = 1 + crc32(delivery.touch_id.encode()) / 0xFFFFFFFF / 2
     not_before = now + timedelta(seconds=wait_s * spread) if fact.pause else delivery.not_before
     return Decision(
@@ -186,7 +186,7 @@ def _accept(delivery: Delivery, fact: ProviderAccepted, now: datetime, real_now:
 def _note_answer(delivery: Delivery, fact: ProviderAccepted, _now: datetime, real_now: datetime) -> Decision:
     if fact.listed or delivery.answered_real is not None:
         return Decision(delivery, ignored="acceptance_known")
-    return Decision(replace(delivery, answered_real=real_now))  # its receipt was faster than the answer
+    return Decision(replace(delivery, answered_real=real_now))  # its receipt came before the answer
 
 
 def _proved(delivery: Delivery, sid: str, now: datetime, real_now: datetime) -> Decision:

@@ -1,4 +1,4 @@
-"""The tail of `replies` on a real broker: it knows the last hour, and knows when it does not know."""
+"""The tail of `replies` on a real broker: it knows the last hour's replies, and says when it does not."""
 
 import asyncio
 from collections.abc import AsyncIterator

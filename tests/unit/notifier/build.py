@@ -39,11 +39,24 @@ def touch(**more: Any) -> TouchDue:
     """Return a first text, due as the branch is open."""
     step, attempt = more.pop("step", "text-now"), more.pop("attempt", 1)
     due = more.pop("due_at", OPEN)
-    return TouchDue(**{
-        "touch_id": touch_id(SEQUENCE, step, attempt), "lead_id": LEAD, "caller": CALLER, "sequence_id": SEQUENCE,
-        "step": step, "attempt": attempt, "template": "missed_call_first", "lane": "urgent", "due_at": due,
-        "expires_at": due + timedelta(minutes=5), "lead_seq": 1, "base_at": due, "first_of_sequence": True, **more,
-    })  # fmt: skip
+    return TouchDue(
+        **{
+            "touch_id": touch_id(SEQUENCE, step, attempt),
+            "lead_id": LEAD,
+            "caller": CALLER,
+            "sequence_id": SEQUENCE,
+            "step": step,
+            "attempt": attempt,
+            "template": "missed_call_first",
+            "lane": "urgent",
+            "due_at": due,
+            "expires_at": due + timedelta(minutes=5),
+            "lead_seq": 1,
+            "base_at": due,
+            "first_of_sequence": True,
+            **more,
+        }
+    )
 
 
 def event(due: TouchDue | None = None) -> Event[EventData]:
@@ -66,9 +79,18 @@ def delivery(now: datetime = OPEN, **more: Any) -> Delivery:
 
 def card(**more: Any) -> dict[str, Any]:
     return {
-        "_id": LEAD, "lender_id": LENDER, "caller": CALLER, "branch_id": "new-york", "owner_id": "dana-whitfield",
-        "status": "attempted_contact", "texting": "open", "lead_seq": 1, "halt_seq": 0, "seen": [], **more,
-    }  # fmt: skip
+        "_id": LEAD,
+        "lender_id": LENDER,
+        "caller": CALLER,
+        "branch_id": "new-york",
+        "owner_id": "dana-whitfield",
+        "status": "attempted_contact",
+        "texting": "open",
+        "lead_seq": 1,
+        "halt_seq": 0,
+        "seen": [],
+        **more,
+    }
 
 
 def lead_card(**more: Any) -> LeadCard:

@@ -1,4 +1,4 @@
-"""What a text says: C1, C10, C14."""
+"""What a text says: facts C1, C2, C10 and C14."""
 
 import pytest
 

@@ -50,8 +50,10 @@ async def test_sent_text_stores_its_words_and_times_and_emits_touch_sent_once(ri
     assert rig.said() == ["touch.sent"]
     emitted = rig.producer.sent[0]
     assert (emitted.id, emitted.key.decode(), emitted.received_at) == (
-        f"{stored.touch_id}:sent", KEY, stored.received_real,
-    )  # fmt: skip
+        f"{stored.touch_id}:sent",
+        KEY,
+        stored.received_real,
+    )
 
 
 async def test_validity_is_what_is_left_and_at_least_a_second(rig: Rig) -> None:
