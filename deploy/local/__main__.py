@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from deploy.local.detached import Standing
+from deploy.local.detached import DetachedStack
 from deploy.local.kafka import DEFAULT_STATE
 from deploy.local.process import StartError
 
@@ -17,19 +17,19 @@ def main() -> int:
     parser.add_argument("command", choices=("up", "down", "status", "env"))
     parser.add_argument("--folder", type=Path, default=DEFAULT_STATE / "up", help="records, data and logs")
     args = parser.parse_args()
-    standing = Standing(args.folder)
+    stack = DetachedStack(args.folder)
     if args.command == "up":
-        if (found := standing.running()) is not None:
+        if (found := stack.running()) is not None:
             print("\n".join(["running already", *found["uses"]]))
         try:
-            standing.up()
+            stack.up()
         except StartError as error:
             print(error, file=sys.stderr)
             return 1
     elif args.command == "down":
-        print("stopped" if standing.down() else "nothing was running")
+        print("stopped" if stack.down() else "nothing was running")
         return 0
-    found = standing.running()
+    found = stack.running()
     if found is None:
         print(NOT_RUNNING, file=sys.stderr)
         return 1

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def remove_containers(folder: Path) -> bool:
     return bool(ids)
 
 
-class _Container:
+class _Container(ABC):
     """One container whose name is its folder's; publishes one port on 127.0.0.1."""
 
     def __init__(self, kind: str, image: str, folder: Path) -> None:
@@ -44,10 +45,16 @@ class _Container:
         self.description = f"image {image}"
         self._image, self._name = image, container_name(kind, folder)
 
-    def _run(self, inner_port: int, env: Mapping[str, str], command: Sequence[str] = ()) -> None:
+    def launch(self) -> None:
+        """Run the container, and return without waiting.
+
+        Raises:
+            StartError: no engine, or no image.
+        """
         if not shutil.which("docker"):
             raise StartError("there is no docker command")
         self.stop()
+        inner_port, env, command = self._how()
         settings = [part for key, value in env.items() for part in ("-e", f"{key}={value}")]
         done = subprocess.run(
             ["docker", "run", "-d", "--rm", "--name", self._name, "-p", f"127.0.0.1:{self.port}:{inner_port}",
@@ -56,6 +63,13 @@ class _Container:
         if done.returncode:
             self.stop()
             raise StartError(done.stderr.decode(errors="replace").strip()[-500:])
+
+    def wait_until_ready(self) -> None:
+        """Return once clients can use it; a failure leaves no container.
+
+        Raises:
+            StartError: it ended, or is not ready in time.
+        """
         until = monotonic_s() + START_LIMIT_S
         try:
             while not self._ready():
@@ -66,8 +80,13 @@ class _Container:
             self.stop()
             raise
 
+    @abstractmethod
+    def _how(self) -> tuple[int, Mapping[str, str], Sequence[str]]:
+        """Return the port inside, the environment and the command."""
+
+    @abstractmethod
     def _ready(self) -> bool:
-        raise NotImplementedError
+        """Return whether clients can use it."""
 
     def _logs(self, *options: str) -> str | None:
         done = subprocess.run(["docker", "logs", *options, self._name], capture_output=True)
@@ -93,25 +112,18 @@ class ImageKafka(_Container):
         """Where clients connect."""
         return f"127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Run the container and wait until clients can connect.
-
-        Raises:
-            StartError: no engine, no image, or the broker does not come up.
-        """
-        self._run(
-            self.port,
-            {
-                "KAFKA_NODE_ID": "1",
-                "KAFKA_PROCESS_ROLES": "broker,controller",
-                "KAFKA_LISTENERS": f"PLAINTEXT://0.0.0.0:{self.port},CONTROLLER://0.0.0.0:9093",
-                "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://127.0.0.1:{self.port}",
-                "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-                "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-                "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
-                **IMAGE_SETTINGS,
-            },
-        )
+    def _how(self) -> tuple[int, Mapping[str, str], Sequence[str]]:
+        env = {
+            "KAFKA_NODE_ID": "1",
+            "KAFKA_PROCESS_ROLES": "broker,controller",
+            "KAFKA_LISTENERS": f"PLAINTEXT://0.0.0.0:{self.port},CONTROLLER://0.0.0.0:9093",
+            "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
+            **IMAGE_SETTINGS,
+        }
+        return self.port, env, ()
 
     def _ready(self) -> bool:
         return "Kafka Server started" in (self._logs() or "") and listens(self.port)
@@ -144,13 +156,8 @@ class ImageMongo(_Container):
         """Where clients connect."""
         return f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
 
-    def start(self) -> None:
-        """Run the container and wait until it is a writable primary.
-
-        Raises:
-            StartError: no engine, no image, or mongod does not come up.
-        """
-        self._run(27017, {}, ["mongod", "--replSet", REPLICA_SET, "--bind_ip_all"])
+    def _how(self) -> tuple[int, Mapping[str, str], Sequence[str]]:
+        return 27017, {}, ["mongod", "--replSet", REPLICA_SET, "--bind_ip_all"]
 
     def _ready(self) -> bool:
         client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(self.url, serverSelectionTimeoutMS=500)

@@ -16,7 +16,7 @@ from deploy.local.stack import Stack
 RECORD = "stack.json"
 
 
-class Standing:
+class DetachedStack:
     """What `up` starts and `down` stops.
 
     A run that was killed anywhere leaves at most pid files (and containers by this folder's names); the next `up` or `down`

@@ -5,15 +5,15 @@ import importlib.util
 import os
 import shutil
 import stat
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pymongo
 from pymongo.errors import PyMongoError
 
-from deploy.local.process import Server, StartError, free_port
+from deploy.local.process import LocalServer, StartError, free_port, listens
 
-START_LIMIT_S = 60.0
 REPLICA_SET = "rs0"
 
 
@@ -49,71 +49,41 @@ def initiated(client: pymongo.MongoClient[Any], member: str) -> bool:
     return False  # not up, or initiated and not yet elected
 
 
-class LocalMongo:
+class LocalMongo(LocalServer):
     """One mongod on 127.0.0.1; data and log in `folder`.
 
     Args:
         folder: made when missing; data in it are used again.
         port: 0 picks a free one, and keeps it over `restart`.
         detached: it outlives this process.
+
+    Raises:
+        StartError: there is no mongod.
     """
 
     def __init__(self, folder: Path, *, port: int = 0, detached: bool = False) -> None:
-        self._folder, self._detached = folder.absolute(), detached
-        self.port = port or free_port()
+        super().__init__(folder, port or free_port(), detached=detached)
         self._binary, self.description = find_mongod()
-        self._server: Server | None = None
 
     @property
     def url(self) -> str:
         """Where clients connect."""
         return f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
 
-    @property
-    def pid(self) -> int:
-        """The server's process id."""
-        assert self._server is not None
-        return self._server.pid
-
-    def start(self) -> None:
-        """Start and wait until it is a writable primary."""
-        data = self._folder / "data"
+    def _prepared(self) -> tuple[str, Sequence[str], Path]:
+        data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
-        server = Server(
-            "mongod",
-            [str(self._binary), "--dbpath", str(data), "--port", str(self.port), "--bind_ip", "127.0.0.1",
-             "--replSet", REPLICA_SET, "--wiredTigerCacheSizeGB", "0.5", "--nounixsocket"],
-            self._folder / "mongod.log", detached=self._detached,
-        )  # fmt: skip
-        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
-            self.url, serverSelectionTimeoutMS=500, connect=False
-        )
+        command = [
+            str(self._binary), "--dbpath", str(data), "--port", str(self.port), "--bind_ip", "127.0.0.1",
+            "--replSet", REPLICA_SET, "--wiredTigerCacheSizeGB", "0.5", "--nounixsocket",
+        ]  # fmt: skip
+        return "mongod", command, self.folder / "mongod.log"
+
+    def _ready(self) -> bool:
+        if not listens(self.port):  # a driver's first connection, tried too early, comes back half a second later
+            return False
+        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(self.url, serverSelectionTimeoutMS=500)
         try:
-            server.start(lambda: initiated(client, f"127.0.0.1:{self.port}"), START_LIMIT_S)
+            return initiated(client, f"127.0.0.1:{self.port}")
         finally:
             client.close()
-        self._server = server
-
-    def stop(self) -> None:
-        """Stop it in order."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-
-    def kill(self) -> None:
-        """Kill it where it stands."""
-        if self._server is not None:
-            self._server.kill()
-            self._server = None
-
-    def restart(self) -> None:
-        """Start again on the same port and data."""
-        self.stop()
-        self.start()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()

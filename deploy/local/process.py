@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Self
 
 from services.runtime.clock import monotonic_s
 
@@ -104,14 +106,17 @@ class Server:
     @property
     def pid(self) -> int:
         """The process id; only while it runs."""
-        assert self._process is not None, f"{self.name} is not running"
-        return self._process.pid
+        return self._running().pid
 
-    def start(self, ready: Callable[[], bool], limit_s: float) -> None:
-        """Start and wait until `ready`; whatever interrupts that leaves no process.
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, f"{self.name} is not running"
+        return self._process
+
+    def launch(self) -> None:
+        """Start it, and return without waiting; an interrupt leaves no process.
 
         Raises:
-            StartError: it cannot be run, ended, or is not ready in time.
+            StartError: it cannot be run.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         env = {key: value for key, value in os.environ.items() if not key.startswith("RINGBACK_")}
@@ -123,11 +128,23 @@ class Server:
                 )  # fmt: skip
         except OSError as error:
             raise StartError(f"{self.name} cannot be run: {error}") from error
-        try:
-            if self._detached:
+        if self._detached:
+            try:
                 born = {"pid": process.pid, "started": started_ticks(process.pid)}
                 (self.log.parent / PID_FILE).write_text(json.dumps(born))
-            until = monotonic_s() + limit_s
+            except BaseException:
+                self.kill()
+                raise
+
+    def wait_until(self, ready: Callable[[], bool], limit_s: float) -> None:
+        """Wait until `ready`; a failure or an interrupt leaves no process.
+
+        Raises:
+            StartError: it ended, or is not ready in time.
+        """
+        process = self._running()
+        until = monotonic_s() + limit_s
+        try:
             while not ready():
                 if (code := process.poll()) is not None:
                     raise StartError(f"{self.name} ended with {code}:\n{tail(self.log)}")
@@ -137,6 +154,15 @@ class Server:
         except BaseException:
             self.kill()
             raise
+
+    def start(self, ready: Callable[[], bool], limit_s: float) -> None:
+        """Start it and wait until `ready`; whatever interrupts that leaves no process.
+
+        Raises:
+            StartError: it cannot be run, ended, or is not ready in time.
+        """
+        self.launch()
+        self.wait_until(ready, limit_s)
 
     def stop(self, limit_s: float = 20.0) -> None:
         """Ask it to end, and make it after a while."""
@@ -157,6 +183,93 @@ class Server:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+class LocalServer(ABC):
+    """A server of ours on 127.0.0.1, with its data and log in a folder; port and data last over a restart.
+
+    Args:
+        folder: made when missing; data in it are used again.
+        port: where it listens.
+        detached: it outlives this process.
+    """
+
+    start_limit_s = 60.0
+
+    def __init__(self, folder: Path, port: int, *, detached: bool) -> None:
+        self.folder, self.port, self._detached = folder.absolute(), port, detached
+        self._server: Server | None = None
+
+    @abstractmethod
+    def _prepared(self) -> tuple[str, Sequence[str], Path]:
+        """Prepare the folder; return the server's name for messages, its command and its log."""
+
+    @abstractmethod
+    def _ready(self) -> bool:
+        """Return whether clients can use it."""
+
+    @property
+    def pid(self) -> int:
+        """The process id; only while it runs."""
+        assert self._server is not None, "not started"
+        return self._server.pid
+
+    def launch(self) -> None:
+        """Start it, and return without waiting: `wait_until_ready` is the other half of `start`.
+
+        Raises:
+            StartError: it cannot be run.
+        """
+        name, command, log = self._prepared()
+        server = Server(name, command, log, detached=self._detached)
+        server.launch()
+        self._server = server
+
+    def wait_until_ready(self) -> None:
+        """Return once clients can use it; a failure leaves no process.
+
+        Raises:
+            StartError: it ended, or is not ready in time.
+        """
+        assert self._server is not None, "not started"
+        try:
+            self._server.wait_until(self._ready, self.start_limit_s)
+        except BaseException:
+            self._server = None
+            raise
+
+    def start(self) -> None:
+        """Start it and wait until clients can use it.
+
+        Raises:
+            StartError: it cannot be run, ended, or is not ready in time.
+        """
+        self.launch()
+        self.wait_until_ready()
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def kill(self) -> None:
+        """Kill it at once, as a crash would."""
+        if self._server is not None:
+            self._server.kill()
+            self._server = None
+
+    def restart(self) -> None:
+        """Start it again on the same port and data."""
+        self.stop()
+        self.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 def stop_by_pid_file(file: Path, limit_s: float = 20.0) -> bool:

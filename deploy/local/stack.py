@@ -1,11 +1,11 @@
-"""Kafka and MongoDB by whatever is at hand, saying which: what the environment names, else local processes, else images."""
+"""Kafka and MongoDB for a run, saying which: what the environment names, else local processes, else images."""
 
 import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
@@ -16,17 +16,78 @@ from deploy.local.mongo import LocalMongo
 from deploy.local.process import StartError
 
 
-class _Startable(Protocol):
+class _Server(Protocol):
     """What can be started and stopped."""
 
     @property
     def description(self) -> str: ...
-    def start(self) -> None: ...
+    def launch(self) -> None: ...
+    def wait_until_ready(self) -> None: ...
     def stop(self) -> None: ...
 
 
-S = TypeVar("S", bound=_Startable)
-T = TypeVar("T", bound=_Startable)
+L = TypeVar("L", bound=_Server)
+C = TypeVar("C", bound=_Server)
+
+
+class _Choice(Generic[L, C]):
+    """A local server, or a container where the local one cannot be had; `launch` and `wait` are two steps.
+
+    Args:
+        servers: gets what was launched, for its owner to stop.
+        say: told why a local server is not had.
+        local: makes the local server.
+        image: makes the container.
+    """
+
+    def __init__(self, servers: list[_Server], say: Say, local: Callable[[], L], image: Callable[[], C]) -> None:
+        self._servers, self._say, self._local, self._image = servers, say, local, image
+        self._launched: L | C | None = None
+
+    def launch(self) -> None:
+        """Launch the local server, else the container.
+
+        Raises:
+            StartError: neither can be launched.
+        """
+        try:
+            self._launched = self._kept(self._local())
+        except StartError as error:
+            self._launched = self._instead(error)
+
+    def wait(self) -> L | C:
+        """Return the server once it is ready; a local one that does not get ready is replaced by the container.
+
+        Raises:
+            StartError: neither gets ready.
+        """
+        assert self._launched is not None, "launch first"
+        server = self._launched
+        try:
+            server.wait_until_ready()
+        except StartError as error:
+            self._servers.remove(server)
+            if isinstance(server, ImageKafka | ImageMongo):
+                raise
+            instead = self._instead(error)
+            instead.wait_until_ready()
+            return instead
+        return server
+
+    def _kept(self, server: L) -> L:
+        server.launch()
+        self._servers.append(server)
+        return server
+
+    def _instead(self, error: StartError) -> C:
+        self._say(str(error).splitlines()[0])
+        try:
+            server = self._image()
+            server.launch()
+        except StartError as second:
+            raise StartError(f"{error}\n(nor from a Docker image: {second})") from second
+        self._servers.append(server)
+        return server
 
 
 @dataclass
@@ -38,7 +99,7 @@ class Stack:
         state: where downloads are cached.
         detached: they outlive this process; `deploy.local.detached` stops them.
         say: told what is being started, a line each.
-        uses: once started, says which Kafka and which MongoDB, a line each.
+        uses: once started, says which MongoDB and which Kafka, a line each.
     """
 
     folder: Path
@@ -48,55 +109,51 @@ class Stack:
     kafka: str = ""
     mongodb: str = ""
     uses: list[str] = field(default_factory=list)
-    servers: list[_Startable] = field(default_factory=list)
+    servers: list[_Server] = field(default_factory=list)
 
     @property
     def description(self) -> str:
-        """Which Kafka and which MongoDB, in one line."""
+        """Which MongoDB and which Kafka, in one line."""
         return "; ".join(self.uses)
 
     def start(self) -> None:
-        """Start what the environment does not name. Not for an event loop's thread.
+        """Start what the environment does not name, side by side. Not for an event loop's thread.
 
         Raises:
-            StartError: says what is missing and the command that mends it.
+            StartError: says what is missing and the command that installs it; what did start is for `stop`.
         """
-        if servers := os.environ.get("RINGBACK_KAFKA_BOOTSTRAP_SERVERS"):
-            asyncio.run(_answers(servers))
-            self.kafka = servers
-            self._says(f"Kafka: the cluster at {servers}")
-        else:
-            broker = self._first_that_starts(
-                lambda: LocalKafka(self.folder / "kafka", state=self.state, detached=self.detached, say=self.say),
-                lambda: ImageKafka(self.folder),
-            )
-            self.kafka = broker.bootstrap_servers
-            self._says(f"Kafka: {broker.description} at {self.kafka}")
-        if url := os.environ.get("RINGBACK_MONGODB_URL"):
-            self.mongodb = url
+        self.kafka = os.environ.get("RINGBACK_KAFKA_BOOTSTRAP_SERVERS", "")
+        self.mongodb = os.environ.get("RINGBACK_MONGODB_URL", "")
+        mongo = _Choice(
+            self.servers,
+            self.say,
+            lambda: LocalMongo(self.folder / "mongo", detached=self.detached),
+            lambda: ImageMongo(self.folder),
+        )
+        broker = _Choice(
+            self.servers,
+            self.say,
+            lambda: LocalKafka(self.folder / "kafka", state=self.state, detached=self.detached, say=self.say),
+            lambda: ImageKafka(self.folder),
+        )
+        # MongoDB first: Kafka may have to be downloaded, and takes longer to get ready.
+        if not (named := self.mongodb):
+            mongo.launch()
+        if not self.kafka:
+            broker.launch()
+        if named:
             self._says("MongoDB: the one in RINGBACK_MONGODB_URL")
         else:
-            mongo = self._first_that_starts(
-                lambda: LocalMongo(self.folder / "mongo", detached=self.detached),
-                lambda: ImageMongo(self.folder),
-            )
-            self.mongodb = mongo.url
-            self._says(f"MongoDB: {mongo.description} at 127.0.0.1:{mongo.port}")
-
-    def _first_that_starts(self, local: Callable[[], S], image: Callable[[], T]) -> S | T:
-        try:
-            return self._started(local())
-        except StartError as error:
-            self.say(str(error).splitlines()[0])
-            try:
-                return self._started(image())
-            except StartError as second:
-                raise StartError(f"{error}\n(nor from a Docker image: {second})") from second
-
-    def _started(self, server: S) -> S:
-        server.start()
-        self.servers.append(server)
-        return server
+            database = mongo.wait()
+            self.mongodb = database.url
+            self._says(f"MongoDB: {database.description} at 127.0.0.1:{database.port}")
+        if self.kafka:
+            asyncio.run(_answers(self.kafka))
+            self._says(f"Kafka: the cluster at {self.kafka}")
+        else:
+            cluster = broker.wait()
+            self.kafka = cluster.bootstrap_servers
+            self._says(f"Kafka: {cluster.description} at {self.kafka}")
 
     def _says(self, line: str) -> None:
         self.uses.append(line)

@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from motor.motor_asyncio import AsyncIOMotorClient
 
-from deploy.local.detached import Standing
+from deploy.local.detached import DetachedStack
 from deploy.local.kafka import LocalKafka
 from deploy.local.process import PID_FILE, started_ticks
 from deploy.local.stack import Stack
@@ -69,7 +69,7 @@ async def test_stack_uses_the_cluster_that_the_environment_names_and_starts_noth
     assert (stack.kafka, stack.mongodb, stack.servers) == (kafka.bootstrap_servers, mongo.url, [])
     assert (
         stack.description
-        == f"Kafka: the cluster at {kafka.bootstrap_servers}; MongoDB: the one in RINGBACK_MONGODB_URL"
+        == f"MongoDB: the one in RINGBACK_MONGODB_URL; Kafka: the cluster at {kafka.bootstrap_servers}"
     )
 
 
@@ -93,17 +93,17 @@ async def test_up_twice_gives_one_stack_and_down_leaves_no_process(folder: Path)
         assert code == 0, said
         assert "Kafka: Apache Kafka" in said
         assert "MongoDB: mongod" in said
-        record = Standing(place).running()
+        record = DetachedStack(place).running()
         assert record is not None
-        assert await run_local("up", place) == (0, said.replace("Kafka", "running already\nKafka", 1))
-        assert Standing(place).running() == record
+        assert await run_local("up", place) == (0, f"running already\n{said}")
+        assert DetachedStack(place).running() == record
         assert f"export RINGBACK_KAFKA_BOOTSTRAP_SERVERS='{record['kafka']}'" in (await run_local("env", place))[1]
 
         killed = record["processes"][0]["pid"]
         os.kill(killed, signal.SIGKILL)
-        await eventually(lambda: Standing(place).running() is None, why="half a stack counts as not running")
+        await eventually(lambda: DetachedStack(place).running() is None, why="half a stack counts as not running")
         assert (await run_local("up", place))[0] == 0
-        again = Standing(place).running()
+        again = DetachedStack(place).running()
         assert again is not None
     finally:
         code, said = await run_local("down", place)

@@ -1,16 +1,16 @@
 """One Apache Kafka broker in KRaft mode, from the jars that Maven resolves."""
 
+import contextlib
 import fcntl
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
 
-from deploy.local.process import Server, StartError, free_ports, listens
+from deploy.local.process import LocalServer, StartError, free_ports, listens
 
 POM = Path(__file__).with_name("pom.xml")
 LOGGING = POM.with_name("log4j2.properties")
@@ -19,7 +19,6 @@ KAFKA_VERSION = re.findall(r"<version>([\d.]+\.[\d.]+)</version>", POM.read_text
 JAVA_NEEDED = 17
 CLUSTER_ID = "UmluZ2JhY2stbG9jYWwtMQ"
 HEAP = "-Xmx512m"
-START_LIMIT_S = 60.0
 
 Say = Callable[[str], None]
 
@@ -116,7 +115,39 @@ def ensure_jars(state: Path = DEFAULT_STATE, say: Say = print) -> Path:
     return target
 
 
-class LocalKafka:
+def ensure_formatted(libs: Path, state: Path, folder: Path, properties: Path) -> None:
+    """Make a broker's data folder, when it is not there yet.
+
+    What formatting writes depends on Kafka's version alone, and costs a start of Java: it is done once and then copied.
+
+    Raises:
+        StartError: Kafka's own tool refuses.
+    """
+    if (folder / "meta.properties").exists():
+        return
+    formatted = state.absolute() / f"{libs.name}-formatted"
+    if formatted.exists():  # whole, if at all
+        shutil.copytree(formatted, folder)
+        return
+    done = subprocess.run(
+        [*_java(libs), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)],
+        capture_output=True,
+    )
+    if done.returncode:
+        raise StartError(f"cannot format Kafka's folder:\n{done.stderr.decode(errors='replace')[-2000:]}")
+    with tempfile.TemporaryDirectory(dir=state, prefix="kafka-") as fresh:
+        copied = Path(fresh) / "data"
+        shutil.copytree(folder, copied)
+        with contextlib.suppress(OSError):  # somebody else was quicker
+            copied.rename(formatted)
+
+
+def _java(libs: Path) -> list[str]:
+    logging = f"-Dlog4j2.configurationFile={LOGGING}"
+    return ["java", HEAP, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", logging, "-cp", f"{libs}/*"]
+
+
+class LocalKafka(LocalServer):
     """One broker on 127.0.0.1; its data, settings and log in `folder`.
 
     Args:
@@ -124,6 +155,7 @@ class LocalKafka:
         port: 0 picks a free one, and keeps it over `restart`.
         state: where the jars are cached.
         detached: the broker outlives this process.
+        say: told when something is downloaded or installed.
     """
 
     description = f"Apache Kafka {KAFKA_VERSION} (one KRaft broker, from Maven jars)"
@@ -137,75 +169,27 @@ class LocalKafka:
         detached: bool = False,
         say: Say = lambda _: None,
     ) -> None:
-        self._folder, self._state, self._detached, self._say = folder.absolute(), state, detached, say
         free, self._controller = free_ports(2)
-        self.port = port or free
-        self._server: Server | None = None
+        super().__init__(folder, port or free, detached=detached)
+        self._state, self._say = state, say
+        self._log, self._seen = self.folder / "kafka.log", 0
 
     @property
     def bootstrap_servers(self) -> str:
         """Where clients connect."""
         return f"127.0.0.1:{self.port}"
 
-    @property
-    def pid(self) -> int:
-        """The broker's process id."""
-        assert self._server is not None
-        return self._server.pid
-
-    def start(self) -> None:
-        """Format the data folder when it is new, start, and wait until clients can connect."""
+    def _prepared(self) -> tuple[str, Sequence[str], Path]:
         libs = ensure_jars(self._state, self._say)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        properties = self._folder / "server.properties"
-        properties.write_text(
-            PROPERTIES.format(port=self.port, controller=self._controller, data=self._folder / "data")
-        )
-        java = [
-            "java",
-            HEAP,
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            f"-Dlog4j2.configurationFile={LOGGING}",
-            "-cp",
-            f"{libs}/*",
-        ]
-        if not (self._folder / "data" / "meta.properties").exists():
-            done = subprocess.run(
-                [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)],
-                capture_output=True,
-            )
-            if done.returncode:
-                raise StartError(f"cannot format Kafka's folder:\n{done.stderr.decode(errors='replace')[-2000:]}")
-        log = self._folder / "kafka.log"
-        seen = log.stat().st_size if log.exists() else 0
-        server = Server("Kafka", [*java, "kafka.Kafka", str(properties)], log, detached=self._detached)
-        server.start(lambda: b"Kafka Server started" in _after(log, seen) and listens(self.port), START_LIMIT_S)
-        self._server = server
+        self.folder.mkdir(parents=True, exist_ok=True)
+        properties, data = self.folder / "server.properties", self.folder / "data"
+        properties.write_text(PROPERTIES.format(port=self.port, controller=self._controller, data=data))
+        ensure_formatted(libs, self._state, data, properties)
+        self._seen = self._log.stat().st_size if self._log.exists() else 0
+        return "Kafka", [*_java(libs), "kafka.Kafka", str(properties)], self._log
 
-    def stop(self) -> None:
-        """Stop it in order."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-
-    def kill(self) -> None:
-        """Kill it where it stands."""
-        if self._server is not None:
-            self._server.kill()
-            self._server = None
-
-    def restart(self) -> None:
-        """Start again on the same port and data."""
-        self.stop()
-        self.start()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def _ready(self) -> bool:
+        return b"Kafka Server started" in _after(self._log, self._seen) and listens(self.port)
 
 
 def _after(log: Path, position: int) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import kafka
-from deploy.local.detached import RECORD, Standing
+from deploy.local.detached import RECORD, DetachedStack
 from deploy.local.process import PID_FILE, Server, StartError, free_ports, started_ticks, stop_by_pid_file
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
@@ -26,8 +26,8 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def quiet(folder: Path) -> Standing:
-    return Standing(folder, state=folder, say=lambda _: None)
+def silent(folder: Path) -> DetachedStack:
+    return DetachedStack(folder, state=folder, say=lambda _: None)
 
 
 def test_free_ports_differ_and_are_never_those_lent_to_outgoing_connections() -> None:
@@ -94,8 +94,8 @@ def test_server_dies_when_the_one_that_started_it_is_killed(tmp_path: Path) -> N
 def test_record_that_makes_no_sense_counts_as_not_running(tmp_path: Path, record: str) -> None:
     (tmp_path / "up").mkdir()
     (tmp_path / "up" / RECORD).write_text(record)
-    assert quiet(tmp_path / "up").running() is None
-    assert not quiet(tmp_path / "up").down()
+    assert silent(tmp_path / "up").running() is None
+    assert not silent(tmp_path / "up").down()
 
 
 def test_stale_record_of_a_killed_run_whose_pid_is_somebody_elses_by_now_stops_nobody(
@@ -108,9 +108,9 @@ def test_stale_record_of_a_killed_run_whose_pid_is_somebody_elses_by_now_stops_n
     (folder / "kafka" / PID_FILE).write_text(json.dumps(stale))
     record = {"kafka": "", "mongodb": "", "uses": [], "processes": [stale], "ports": []}
     (folder / RECORD).write_text(json.dumps(record))
-    standing = quiet(folder)
-    assert standing.running() is None
-    assert not standing.down()
+    stack = silent(folder)
+    assert stack.running() is None
+    assert not stack.down()
     assert bystander.poll() is None
     assert not folder.exists()
 
