@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -37,6 +37,7 @@ MODULES: Mapping[str, str] = {
 SERVICES = tuple(name for name in MODULES if name != "sandbox")
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 30.0
+READY_POLL_S = 0.05
 
 
 class SystemFailure(Exception):
@@ -69,7 +70,10 @@ class System:
         database: MongoDB database, one per system.
         clock: `system` or a clock file.
         group_prefix: keeps consumer groups of several systems on one cluster apart.
+        directory: the lender's file.
         env: more settings, by their full names.
+        sandbox_args: more arguments for the sandbox.
+        say: told of each service when it is ready.
     """
 
     kafka: str
@@ -81,6 +85,7 @@ class System:
     directory: Path = EXAMPLE_DIRECTORY
     env: dict[str, str] = field(default_factory=dict)
     sandbox_args: tuple[str, ...] = ()
+    say: Callable[[str], None] = lambda _: None
     running: dict[str, Running] = field(default_factory=dict)
     _ports: dict[str, int] = field(default_factory=dict)
     _busy_last: str = ""
@@ -136,9 +141,7 @@ class System:
             SystemFailure: one did not get ready.
         """
         wanted = names or tuple(MODULES)
-        async with asyncio.TaskGroup() as group:
-            for name in wanted:
-                group.create_task(self.launch(name))
+        await side_by_side(*(self.launch(name) for name in wanted))
         await self.ready(*wanted)
 
     async def launch(self, name: str) -> None:
@@ -174,24 +177,30 @@ class System:
             raise SystemFailure(f"{name} did not start within {START_LIMIT_S:.0f} s:\n{tail(log)}") from error
 
     async def ready(self, *names: str) -> None:
-        """Wait until processes answer /readyz with 200."""
+        """Wait until processes answer /readyz with 200; say of each when it does.
+
+        Raises:
+            SystemFailure: one ended, or did not get ready in time.
+        """
         wanted = [name for name in names or SERVICES if name != "sandbox"]
-        until = monotonic_s() + START_LIMIT_S
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
-            for name in wanted:
-                said = ""
-                while True:
-                    running = self.running[name]
-                    if running.process.returncode is not None:
-                        raise SystemFailure(f"{name} ended with {running.process.returncode}:\n{tail(running.log)}")
-                    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                        async with http.get(f"{running.ops}/readyz") as answer:
-                            said = await answer.text()
-                            if answer.status == 200:
-                                break
-                    if monotonic_s() > until:
-                        raise SystemFailure(f"{name} is not ready: {said}\n{tail(running.log)}")
-                    await asyncio.sleep(0.05)
+            await side_by_side(*(self._ready(http, name) for name in wanted))
+
+    async def _ready(self, http: aiohttp.ClientSession, name: str) -> None:
+        until, said = monotonic_s() + START_LIMIT_S, ""
+        while True:
+            running = self.running[name]
+            if running.process.returncode is not None:
+                raise SystemFailure(f"{name} ended with {running.process.returncode}:\n{tail(running.log)}")
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with http.get(f"{running.ops}/readyz") as answer:
+                    said = await answer.text()
+                    if answer.status == 200:
+                        self.say(f"{name} is ready")
+                        return
+            if monotonic_s() > until:
+                raise SystemFailure(f"{name} is not ready: {said}\n{tail(running.log)}")
+            await asyncio.sleep(READY_POLL_S)
 
     async def stop(self, *names: str) -> dict[str, int]:
         """Stop processes with SIGTERM (SIGKILL after a limit), each by its own pid; return their exit codes."""
@@ -274,6 +283,17 @@ class System:
     async def __aexit__(self, *_: object) -> None:
         """Stop everything."""
         await self.stop()
+
+
+async def side_by_side(*work: Coroutine[None, None, None]) -> None:
+    """Do all of it at once; the first failure ends the rest and is raised as it is (a `TaskGroup` would wrap it)."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def fresh_name() -> str:

@@ -145,6 +145,7 @@ async def local_run(
             system = System(
                 stack.kafka, stack.mongodb, folder, database=fresh_name(), group_prefix=prefix,
                 clock=str(clock) if virtual_start is not None else "system", sandbox_args=sandbox_args, env=env or {},
+                say=say,
             )  # fmt: skip
             say("starting ingest, leads, sequencer, timekeeper, notifier and the sandbox")
             async with system:
