@@ -54,7 +54,7 @@ BY_HOUR: Final = (
 )  # fmt: skip
 """Weight of each local hour; 18 to 21 hold 34 % (fact D2)."""
 
-WITHHELD: Final = 0.05  # A10: 3-7 % of inbound
+WITHHELD: Final = 0.05  # fact A10: 3 to 7 % of calls
 KNOWN_CALLER: Final = 0.12  # someone who has called on an earlier day
 TRIES_AGAIN: Final = 0.22  # of missed callers, the same day
 
@@ -159,17 +159,17 @@ def _missed(
     rng: random.Random, branch: Branch, caller: str, to: str, at: datetime, rung: Sequence[tuple[str, str]]
 ) -> MadeCall:
     kind = rng.random()
-    if kind < 0.12:  # one ring (A8)
+    if kind < 0.12:  # one ring (fact A8)
         seconds = rng.randrange(2, 7)
         return MadeCall(
             branch, caller, to, at, "no-answer", seconds, tuple(Leg(*r, "canceled", 1, seconds) for r in rung)
         )
-    if kind < 0.42:  # gave up while it rang (A4)
+    if kind < 0.42:  # gave up while it rang (fact A4)
         seconds = rng.randrange(8, 25)
         return MadeCall(
             branch, caller, to, at, "completed", seconds, tuple(Leg(*r, "canceled", 1, seconds) for r in rung)
         )
-    if kind < 0.48:  # an officer's own voicemail picked up: answered by the carrier, by nobody of ours (Q1)
+    if kind < 0.48:  # an officer's own voicemail picked up: answered by the carrier, by nobody of ours (fact Q1)
         heard = rng.randrange(4, 20)
         legs = [Leg(*rung[0], "completed", 1, 21 + heard, heard, "machine_start")]
         legs += [Leg(*one, "canceled", 1, 21) for one in rung[1:]]
