@@ -11,6 +11,7 @@ from typing import Final, Protocol, runtime_checkable
 import structlog
 
 from services.runtime import logs, ops
+from services.runtime.errors import RingbackError
 from services.runtime.exits import EXIT_FAILED, EXIT_STOPPED
 from services.runtime.health import Health
 from services.runtime.settings import RuntimeSettings
@@ -88,10 +89,10 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
         waiter.cancel()
         for task in done - {waiter}:
             code = EXIT_FAILED
-            log.error("part_ended", part=task.get_name(), exc_info=task.exception())
-    except Exception:
+            _log_end("part_ended", task.exception(), part=task.get_name())
+    except Exception as error:
         code = EXIT_FAILED
-        log.exception("cannot_start")
+        _log_end("cannot_start", error)
     health.unready("stop", "stopping")
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STOP_LIMIT_S):
@@ -110,6 +111,14 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
     await runner.cleanup()
     log.info("stopped", code=code)
     return code
+
+
+def _log_end(event: str, error: BaseException | None, **more: str) -> None:
+    """Log why a service ends: our own errors in their words, which say what to do; a defect with its traceback."""
+    if isinstance(error, RingbackError):
+        log.error(event, why=str(error), **more)
+    else:
+        log.error(event, exc_info=error, **more)
 
 
 def main(coroutine: Coroutine[None, None, int]) -> None:

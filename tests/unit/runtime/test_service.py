@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from services.runtime import service
+from services.runtime.errors import PermanentError
 from services.runtime.exits import EXIT_FAILED, EXIT_STOPPED
 from services.runtime.health import Health
 from services.runtime.settings import RuntimeSettings
@@ -33,13 +34,14 @@ def _logs_as_they_were() -> Iterator[None]:
 class Part(service.Resource):
     """Notes what is done to it."""
 
-    def __init__(self, name: str, story: list[str], broken: str = "") -> None:
+    def __init__(self, name: str, story: list[str], broken: str = "", error: Exception | None = None) -> None:
         self._name, self._story, self._broken = name, story, broken
+        self._error = error or RuntimeError(f"cannot {broken}")
 
     def _note(self, what: str) -> None:
         self._story.append(f"{what} {self._name}")
         if self._broken == what:
-            raise RuntimeError(f"cannot {what}")
+            raise self._error
 
     async def start(self) -> None:
         """Note it."""
@@ -93,6 +95,17 @@ async def test_part_that_cannot_start_ends_the_service_and_what_had_started_is_s
     story: list[str] = []
     assert await run(Part("a", story), Part("b", story, broken="start")) == EXIT_FAILED
     assert story == ["start a", "start b", "stop a"]
+
+
+async def test_start_refused_for_a_reason_of_ours_is_logged_in_its_words_without_a_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    refusal = PermanentError("topics are not as they should be: leads: missing")
+    assert await run(Part("a", [], broken="start", error=refusal)) == EXIT_FAILED
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    (said,) = [line for line in lines if line["event"] == "cannot_start"]
+    assert said["why"] == str(refusal)
+    assert "exception" not in said
 
 
 async def test_part_that_ends_ends_the_service() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import structlog
 
-from schemas.topics import CHANGELOG
+from schemas.topics import CHANGELOG, SEQUENCER_APP, SEQUENCER_TABLE
 from services.runtime import logs
 from services.runtime.clock import real_now, write_clock
 from services.runtime.settings import MongoSettings, SettingsError, TwilioSettings
+from services.sequencer.adapters.fence import FenceSettings
 
 
 class Both(MongoSettings, TwilioSettings):
@@ -60,13 +61,21 @@ def test_clock_file_that_cannot_be_read_is_a_wrong_setting(tmp_path: Path, text:
         MongoSettings.load(**GOOD, clock=str(clock), twilio_base_url="http://127.0.0.1:4010")
 
 
-def test_deployments_topics_carry_its_prefix_and_its_number_of_partitions() -> None:
-    """Only the changelog belongs to one deployment; dead letters keep their own number of partitions."""
+def test_deployments_topics_carry_its_prefix_and_its_number_of_partitions(tmp_path: Path) -> None:
+    """The sequencer asks for its changelog under the prefix; every deployment reads the other topics under their names.
+
+    Dead letters keep their own number of partitions.
+    """
     settings = MongoSettings.load(**GOOD, group_prefix="blue-", topic_partitions=6)
     found = {topic.name: topic.partitions for topic in settings.topics()}
     assert found[f"blue-{CHANGELOG}"] == found["leads"] == 6
     assert found["leads.dlq"] == 3
     assert CHANGELOG not in found
+    fence = FenceSettings(
+        app_id=f"{settings.group_prefix}{SEQUENCER_APP}", table=SEQUENCER_TABLE, topics=("leads",), instance="0",
+        data_dir=tmp_path, bootstrap_servers=settings.kafka_bootstrap_servers,
+    )  # fmt: skip
+    assert fence.changelog_topic in found
     assert [topic.name for topic in settings.topics("replies", "receipts")] == ["replies", "receipts"]
 
 
