@@ -2,14 +2,18 @@
 
 import importlib.util
 import re
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from deploy.local.system import MODULES
+from services.cli.app import app
 from tests.unit.settings_classes import SETTINGS, variable, variables
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -37,6 +41,22 @@ def test_every_process_of_the_system_is_there_with_its_module() -> None:
     assert modules == dict(MODULES)
     for module in modules.values():
         assert importlib.util.find_spec(f"{module}.__main__"), module
+
+
+def test_topics_are_made_by_a_command_that_the_installed_program_has() -> None:
+    """The image's `ringback` is what pyproject.toml names; a module or an option renamed would stop every start."""
+    program, *words, option, copies = SERVICES["topics"]["command"]
+    [entry] = entry_points(group="console_scripts", name=program)
+    entry.load()
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "120", "NO_COLOR": "1"})
+    assert shown.exit_code == 0
+    assert option in shown.output
+    assert copies == "1"
+
+
+def test_image_pins_the_build_tool_that_the_project_pins() -> None:
+    wanted = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["build-system"]["requires"]
+    assert f"pip install --no-cache-dir {' '.join(wanted)}\n" in (DEPLOY / "Dockerfile").read_text()
 
 
 def test_every_ringback_name_is_a_setting() -> None:
