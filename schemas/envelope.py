@@ -26,7 +26,7 @@ class UndecodableEvent(Exception):
     """The bytes are not an event of ours; the message names the header or field and the reason. Permanent."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Generic[T]):
     """One event with its envelope."""
 
@@ -55,7 +55,15 @@ class Event(Generic[T]):
     ) -> "Event[EventData]":
         """Return a new event that this one caused: it keeps lender, branch, trace and the time of the deciding webhook."""
         return Event(
-            id_, data, source, time, key or self.key, self.lender_id, self.branch_id, self.received_at, self.traceparent
+            id=id_,
+            data=data,
+            source=source,
+            time=time,
+            key=key or self.key,
+            lender_id=self.lender_id,
+            branch_id=self.branch_id,
+            received_at=self.received_at,
+            traceparent=self.traceparent,
         )
 
 
@@ -116,5 +124,13 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, 
         where, why = problems_of(error)[0]
         raise UndecodableEvent(f"{model.TYPE}: {where or 'value'}: {why}") from error
     return Event(
-        event_id, data, source, time, key, lender, text.get("ce_branchid", ""), received, text.get("traceparent", "")
+        id=event_id,
+        data=data,
+        source=source,
+        time=time,
+        key=key,
+        lender_id=lender,
+        branch_id=text.get("ce_branchid", ""),
+        received_at=received,
+        traceparent=text.get("traceparent", ""),
     )

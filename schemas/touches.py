@@ -11,7 +11,7 @@ SuppressReason = Literal[
     "not_textable", "paused", "contacted", "replied", "handed_over", "first_text_missing", "closed", "task_done",
     "after_hours_policy", "consent_needed",
 ]  # fmt: skip
-"""Why a touch was held or dropped: what our writers say."""
+"""Why a touch was held or dropped, as our writers say it. Nothing says `quiet_hours`, `cap_reached` or `not_textable` yet."""
 
 ReasonText = Annotated[str, Field(json_schema_extra={OPEN_LIST: list(get_args(SuppressReason))})]
 """The same for readers: text, so that a reason that a newer writer adds is read, kept and counted."""

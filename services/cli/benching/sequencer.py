@@ -46,14 +46,14 @@ def opened(n: int) -> Event[LeadOpened]:
         callback_morning=LocalTime(on=date(2026, 3, 11), at=time(8, 30), zone="America/New_York"),
     )  # fmt: skip
     return Event(
-        f"{lead}:1",
-        data,
-        "bench",
-        AT + timedelta(milliseconds=n),
-        ids.partition_key("larkspur", caller),
-        "larkspur",
-        "new-york",
-        AT,
+        id=f"{lead}:1",
+        data=data,
+        source="bench",
+        time=AT + timedelta(milliseconds=n),
+        key=ids.partition_key("larkspur", caller),
+        lender_id="larkspur",
+        branch_id="new-york",
+        received_at=AT,
     )
 
 

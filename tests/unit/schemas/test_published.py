@@ -28,7 +28,17 @@ def test_golden_payload_decodes_validates_and_survives_a_round_trip(event_type: 
     golden = published.path_of(event_type, "golden").read_bytes()
     jsonschema.Draft202012Validator(published.read(event_type)).validate(published.read(event_type, "golden"))
     data = EVENTS[event_type].model_validate_json(golden)
-    event = Event("id", data, "test", AT, b"lender:+12125550123", "lender", "nyc", AT, "00-abc-def-01")
+    event = Event(
+        id="id",
+        data=data,
+        source="test",
+        time=AT,
+        key=b"lender:+12125550123",
+        lender_id="lender",
+        branch_id="nyc",
+        received_at=AT,
+        traceparent="00-abc-def-01",
+    )
     wire = encode(event)
     assert decode(wire.key, wire.value, wire.headers) == event
     assert wire.topic in BY_NAME
@@ -166,7 +176,14 @@ def test_hostile_bytes_become_a_clear_error_and_nothing_else(value: bytes, heade
 
 def test_undecodable_event_names_the_field_and_the_reason() -> None:
     wire = encode(
-        Event("id", EVENTS["call.ended"].model_validate(published.read("call.ended", "golden")), "t", AT, b"k", "l")
+        Event(
+            id="id",
+            data=EVENTS["call.ended"].model_validate(published.read("call.ended", "golden")),
+            source="test",
+            time=AT,
+            key=b"k",
+            lender_id="l",
+        )
     )
     with pytest.raises(UndecodableEvent, match=r"call\.ended: status: is not"):
         decode(wire.key, wire.value.replace(b'"completed"', b'"gone"'), wire.headers)
