@@ -80,7 +80,9 @@ def _lead(lead_id: str = "L1", caller: str = CALLER, **more: Any) -> Lead:
         lender_id="larkspur",
         caller=caller,
         branch_id="new-york",
-        **{"first_contact_at": NOW, **more},
+        first_contact_at=NOW,
+        opened_by_call="larkspur:twilio:CA1",
+        **more,
     )
 
 
@@ -117,7 +119,6 @@ FULL_LEAD = _lead(
     lead_seq=2,
     halt_seq=1,
     seen=("x", "y"),
-    opened_by_call="larkspur:twilio:CA1",
     first_reply_at=NOW,
     local_day=date(2026, 3, 3),
     purpose="refinance",

@@ -162,6 +162,7 @@ class Lead:
     caller: str
     branch_id: str
     first_contact_at: datetime
+    opened_by_call: str
     name: str | None = None
     referred_by: str | None = None
     owner_id: str | None = None
@@ -176,7 +177,6 @@ class Lead:
     test: bool = False
     rev: int = 0
     source: str = "Inbound missed call"
-    opened_by_call: str = ""
     local_day: date | None = None
     calls: int = 0
     task: Task | None = None

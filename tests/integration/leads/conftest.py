@@ -69,8 +69,8 @@ class Rig:
         consumer = AIOKafkaConsumer(
             "leads", bootstrap_servers=self.kafka.bootstrap_servers, group_id=None, auto_offset_reset="earliest"
         )
-        await consumer.start()
         try:
+            await consumer.start()
             async for record in consumer:
                 found = decode(record.key, record.value, record.headers).data
                 if isinstance(found, LeadEvent):

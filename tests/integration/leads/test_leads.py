@@ -78,7 +78,14 @@ async def test_call_is_not_settled_over_an_answer_that_waits_in_kafka(rig: Rig) 
 
 async def test_outbox_left_by_a_dead_process_is_emitted_by_the_next(rig: Rig) -> None:
     caller = rig.caller()
-    lead = Lead(lead_id="left-behind", lender_id=LENDER, caller=caller, branch_id="new-york", first_contact_at=AT)
+    lead = Lead(
+        lead_id="left-behind",
+        lender_id=LENDER,
+        caller=caller,
+        branch_id="new-york",
+        first_contact_at=AT,
+        opened_by_call=f"{LENDER}:twilio:CA-int-4",
+    )
     left = tell(lead, lambda common: LeadAssigned(**common, owner_id="dana-whitfield"), Cause("test"), AT)
     await rig.database.leads.insert_one(to_document(replace(left, outbox_since=real_now())))
     await rig.start()
