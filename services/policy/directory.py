@@ -102,7 +102,12 @@ class Branch(_Entry):
     @property
     def calendar(self) -> Calendar:
         """When the branch is open."""
-        return Calendar(self.zone, self.hours, self.exceptions, federal_holidays=self.holidays == "federal")
+        return Calendar(
+            zone=self.zone,
+            hours=self.hours,
+            exceptions=self.exceptions,
+            federal_holidays=self.holidays == "federal",
+        )
 
 
 class StatePolicy(_Entry):

@@ -73,8 +73,8 @@ def test_directory_that_passes_the_check_starts_a_service_and_routes_a_lead(
     open_days = [day for day in (today + timedelta(days=n) for n in range(366)) if calendar.windows(day)]
     assert morning.on in open_days or not [day for day in open_days if day > today]
     assert morning.at == time(8, 30) or morning.at in [opens for opens, _ in calendar.windows(morning.on)]
-    rung = Lender(directory).on_shift(branch, now)
-    assert bool(rung) == (directory.is_open(branch, now) and any(one["status"] != "off" for one in people))
+    called = Lender(directory).on_shift(branch, now)
+    assert bool(called) == (directory.is_open(branch, now) and any(one["status"] != "off" for one in people))
     here = directory.officers_of(branch.id)
     candidates = [
         Candidate(OfficerState(one.id, status=one.status), weight=one.weight, daily_capacity=one.daily_capacity)
