@@ -1,4 +1,4 @@
-"""What a text says: facts C1, C2, C10 and C14."""
+"""What a text says, and to whom it goes."""
 
 import pytest
 
@@ -16,7 +16,8 @@ def words(
     return compose(delivery(template=template), lead_card(**card), owner, DIRECTORY, at)
 
 
-def test_c1_available_owner_of_an_open_branch_says_now_and_how_to_answer() -> None:
+def test_available_owner_of_an_open_branch_says_now_and_how_to_answer() -> None:
+    """Fact C1: the first text says sorry, names officer and company, and asks for a text or a call back."""
     assert words(name="Ana").body == (
         "Hi Ana, sorry I missed your call! This is Dana Whitfield at Larkspur Home Lending. I'm available now - text "
         "back or call (212) 555-0100. NMLS 9900011/9900001. Reply STOP to opt out."
@@ -24,23 +25,27 @@ def test_c1_available_owner_of_an_open_branch_says_now_and_how_to_answer() -> No
 
 
 @pytest.mark.parametrize("status", ["available", "busy"])
-def test_c10_unknown_name_leaves_no_hole(status: str) -> None:
+def test_unknown_name_leaves_no_gap(status: str) -> None:
+    """Fact C10: a borrower whose name nobody knows gets a text without a gap."""
     assert words(status).body.startswith("Hi, sorry I missed your call! This is Dana Whitfield")
 
 
 @pytest.mark.parametrize("status", ["busy", "in_meeting", "off", None])
-def test_c14_nothing_says_now_unless_the_owner_is_available(status: str | None) -> None:
+def test_nothing_says_now_unless_the_owner_is_available(status: str | None) -> None:
+    """Fact C14: no text says "I'm available now" when the officer is not."""
     assert "now" not in words(status).body.split()
     assert "available" not in words(status).body
 
 
-def test_c14_nothing_says_now_at_a_closed_branch_whatever_the_owner_says() -> None:
+def test_nothing_says_now_at_a_closed_branch_whatever_the_owner_says() -> None:
+    """Fact C14: no text says "I'm available now" while the branch is closed."""
     found = words("available", CLOSED)
     assert found.variant == "after_hours"
     assert "available" not in found.body
 
 
-def test_c14_with_another_borrower_is_said_only_of_one_who_is() -> None:
+def test_with_another_borrower_is_said_only_of_one_who_is() -> None:
+    """Fact C14: a text says what the officer is doing only when it is true."""
     assert words("busy").variant == "busy"
     assert {words(status).variant for status in ("in_meeting", "off", None)} == {"no_name"}
 
@@ -62,7 +67,8 @@ def test_text_comes_from_the_branchs_number_and_tells_its_rule_and_version() -> 
     assert found.segments == 2
 
 
-def test_c2_second_text_is_one_segment() -> None:
+def test_second_text_offers_help_asks_for_a_time_and_is_one_segment() -> None:
+    """Fact C2: the second text offers help and asks for a good time for a ten-minute call."""
     found = words(template="missed_call_second")
     assert found.body == "Happy to answer any mortgage questions. What's the best time for a quick 10-minute call?"
     assert found.segments == 1
