@@ -1,8 +1,9 @@
-"""How a command ends: its exit codes, and every failure as one or two lines that say what is wrong and what to do.
+"""How a command ends: the table of its exit codes, and every failure as one or two lines that say what to do.
 
-`services.runtime.exits` holds the codes of the services; `services.cli.app` is the one place that catches.
+`services.cli.app` is the one place that catches.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar, Final
 
 import aiohttp
@@ -19,13 +20,18 @@ from services.runtime.settings import SettingsError
 
 DONE: Final = 0
 CANNOT: Final = 1
-"""Something that the command needs is away or refuses, or a promise was broken in a replay."""
 WRONG_USE: Final = 2
-"""An argument, a setting or a file is wrong: the same command fails again until somebody changes it."""
 DEFECT: Final = 70
-"""A mistake of ours, told with its traceback (sysexits.h EX_SOFTWARE, as in the services)."""
 STOPPED: Final = 130
-"""Ctrl-C or SIGTERM."""
+
+EXITS: Final[Mapping[int, str]] = {
+    DONE: "done",
+    CANNOT: "cannot: a dependency is away, a run has ended, a check found a difference, or a replay broke a promise",
+    WRONG_USE: "used wrongly: an argument, a setting or a file is wrong, and the same command fails until it is changed",
+    DEFECT: "a mistake of ours, told with its traceback; please report it",
+    STOPPED: "stopped by Ctrl-C or SIGTERM",
+}
+"""What each exit code of a command means. Those of the services are in `services.runtime.exits`."""
 
 SHOWN: Final = 300
 """Characters of what somebody else said; a whole log or a whole document of MongoDB's topology tells nobody more."""

@@ -66,7 +66,7 @@ def test_call_nobody_took_rings_out_on_every_phone_that_our_twiml_rang() -> None
 
 
 def test_caller_who_hung_up_ringing_leaves_no_dial_action() -> None:
-    """A8: Twilio never asks for the action URL then."""
+    """Fact A8: a caller who gives up counts; Twilio never asks for the action URL then."""
     hooks = afterwards(logged((leg("canceled"),), talk_s=0), RUNG, BASE, ACCOUNT)
     assert statuses(hooks) == ["canceled", "canceled"]
     assert "dial" not in paths(hooks)
@@ -92,7 +92,7 @@ def test_only_webhooks_that_something_may_come_of_are_waited_for() -> None:
 
 
 def test_withheld_caller_is_sent_as_the_phone_system_wrote_it() -> None:
-    """A10."""
+    """Fact A10: a withheld number is sent on as the phone system spells it."""
     call = logged(caller_raw="+266696687")
     assert call.caller_kind == "withheld"
     assert voice(call, BASE, ACCOUNT).form["From"] == "+266696687"
