@@ -1,6 +1,5 @@
-"""The phone company, for e2e tests: it rings, follows our TwiML, and posts signed webhooks in whatever order a test wants."""
+"""The phone company, for e2e tests: it follows our TwiML and posts signed webhooks in whatever order a test wants."""
 
-import asyncio
 import itertools
 import secrets
 from dataclasses import dataclass, field
@@ -14,7 +13,8 @@ from twilio.request_validator import RequestValidator
 
 from deploy.local.system import ACCOUNT_SID, AUTH_TOKEN, System
 from services.cli.replaying.webhooks import DialledLeg, dialled_legs
-from services.runtime.clock import FileClock, monotonic_s, write_clock
+from services.runtime.clock import FileClock, write_clock
+from tests.infra.polling import eventually
 
 NEW_YORK = "+12125550100"
 _numbers = itertools.count(100)
@@ -23,24 +23,7 @@ _numbers = itertools.count(100)
 def new_caller() -> str:
     """Return a borrower's number that no other test uses (kept for fiction: NPA-555-01XX)."""
     n = next(_numbers)
-    areas = (
-        "205",
-        "251",
-        "301",
-        "302",
-        "304",
-        "305",
-        "307",
-        "308",
-        "309",
-        "312",
-        "313",
-        "314",
-        "315",
-        "316",
-        "317",
-        "318",
-    )
+    areas = (205, 251, 301, 302, 304, 305, 307, 308, 309, 312, 313, 314, 315, 316, 317, 318)
     return f"+1{areas[(n // 100) % len(areas)]}55501{n % 100:02d}"
 
 
@@ -84,23 +67,31 @@ class World:
             return found
 
     async def texts_within(self, caller: str, count: int, within_s: float) -> list[dict[str, Any]]:
-        """Return a caller's texts as soon as there are `count`, or what there is after `within_s` real seconds."""
-        until = monotonic_s() + within_s
-        while True:
-            texts = await self.texts_to(caller)
-            if len(texts) >= count or monotonic_s() > until:
-                return texts
-            await asyncio.sleep(0.02)
+        """Return a caller's texts as soon as there are exactly `count`; fail after `within_s` real seconds."""
+        found: list[dict[str, Any]] = []
+
+        async def there_are() -> bool:
+            nonlocal found
+            found = await self.texts_to(caller)
+            return len(found) == count
+
+        await eventually(there_are, within_s, f"{count} texts")
+        return found
 
     async def idle(self, within_s: float = 60.0) -> None:
         """Wait until nothing is under way anywhere, twice running."""
-        until, quiet, busy = monotonic_s() + within_s, 0, ["not asked yet"]
-        while quiet < 2:
-            assert not self.system.ended(), self.system.ended()
+        quiet = 0
+
+        async def is_quiet_again() -> bool:
+            nonlocal quiet
+            if gone := self.system.ended():
+                raise RuntimeError("\n".join(gone))
             busy = await self.system.busy_with(self.http)
             quiet = 0 if busy else quiet + 1
-            assert monotonic_s() < until, f"not idle: {busy}"
-            await asyncio.sleep(0.02)
+            assert not busy, busy
+            return quiet >= 2
+
+        await eventually(is_quiet_again, within_s, "idle")
 
     async def lead(self, caller: str) -> dict[str, Any] | None:
         """Return a caller's lead document."""
@@ -133,7 +124,7 @@ class Call:
         }  # fmt: skip
 
     async def voice(self) -> None:
-        """The call comes in; our TwiML says whom to ring."""
+        """The call comes in; our TwiML says which phones to call."""
         twiml = await self.world.post("/webhooks/twilio/voice", self._form(CallStatus="ringing"))
         if not self.legs:
             self.legs = dialled_legs(twiml)
