@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from importlib.resources import files
 from typing import Any
 
@@ -34,18 +34,25 @@ HEADERS = {
 }
 
 
-def bubble(message: Message) -> dict[str, Any]:
-    """Return what the page shows of a text."""
+def bubble(message: Message, opted_out: Container[tuple[str, str]]) -> dict[str, Any]:
+    """Return what the page shows of a text.
+
+    Args:
+        message: the text.
+        opted_out: the pairs of phone and sender between which no text goes out.
+    """
+    other = message.to if message.direction == "inbound" else message.from_
     return {
         "sid": message.sid,
         "n": message.n,
         "phone": message.phone,
-        "other": message.to if message.direction == "inbound" else message.from_,
+        "other": other,
         "direction": message.direction,
         "body": message.body,
         "status": message.status,
         "error": message.error_code,
         "at": message.created_at.isoformat(),
+        "opted_out": (message.phone, other or "") in opted_out,
     }
 
 
@@ -126,7 +133,7 @@ class Page:
             texts: list[dict[str, Any]] = []
             for message in self._store.newest_first(number):
                 if message.phone == number:
-                    texts.append(bubble(message))
+                    texts.append(bubble(message, self._store.opted_out))
                 if len(texts) == TEXTS_SHOWN:
                     break
             if texts:
@@ -150,7 +157,7 @@ class Page:
                     async with asyncio.timeout(PING_S):
                         await viewer.wake.wait()
                 viewer.wake.clear()
-                await response.write(viewer.take(self.counts()))
+                await response.write(viewer.take(self.counts(), self._store.opted_out))
         except ConnectionError:
             pass  # the viewer left
         finally:
@@ -174,9 +181,9 @@ class _Viewer:
         self.gone = False
         self.wake = asyncio.Event()
 
-    def take(self, counts: dict[str, Any]) -> bytes:
+    def take(self, counts: dict[str, Any], opted_out: Container[tuple[str, str]]) -> bytes:
         """Return the next event and start over."""
-        texts = [] if self.resync else [bubble(message) for message in self.dirty.values()]
+        texts = [] if self.resync else [bubble(message, opted_out) for message in self.dirty.values()]
         data = {"counts": counts, "resync": self.resync, "texts": texts}
         self.dirty, self.resync = {}, False
         # json.dumps escapes line ends and everything not ASCII, so a body can't end the event.

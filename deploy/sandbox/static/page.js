@@ -25,11 +25,12 @@ const STATUS = {
   delivered: ["✓✓", "delivered"], undelivered: ["✕", "not delivered"], failed: ["✕", "failed"],
 };
 
+const isFailed = (text) => text.status === "undelivered" || text.status === "failed";
+
 function fill(row, text) {
   const theirs = text.direction === "inbound";
-  const failed = text.status === "undelivered" || text.status === "failed";
   const kind = theirs ? "theirs" : text.direction === "outbound-reply" ? "ours auto" : "ours";
-  row.className = `text ${kind}${failed ? " failed" : ""}${row.dataset.fresh ? " fresh" : ""}`;
+  row.className = `text ${kind}${isFailed(text) ? " failed" : ""}${row.dataset.fresh ? " fresh" : ""}`;
   const note = make("small");
   if (!theirs) {
     const [mark, words] = STATUS[text.status] || ["·", text.status];
@@ -60,14 +61,14 @@ function card(number) {
 }
 
 function retitle(phone) {
-  let out = 0, back = 0, left = false;
+  let received = 0, written = 0, optedOut = false;
   for (const { text } of phone.texts.values()) {
-    if (text.direction === "inbound") back += 1;
-    else if (text.direction === "outbound-api") out += 1;
-    if (text.direction === "outbound-reply") left = text.body.includes("successfully been unsubscribed");
+    if (text.direction === "inbound") written += 1;
+    else if (text.direction === "outbound-api" && !isFailed(text)) received += 1;
+    optedOut = text.opted_out; // the newest text's word
   }
-  phone.sub.textContent = `${out} received · ${back} written${left ? " · opted out" : ""}`;
-  phone.sub.classList.toggle("out-tag", left);
+  phone.sub.textContent = `${received} received · ${written} written${optedOut ? " · opted out" : ""}`;
+  phone.sub.classList.toggle("out-tag", optedOut);
 }
 
 function show(text, fresh) {
@@ -101,8 +102,8 @@ function show(text, fresh) {
     oldest.row.remove();
     phone.texts.delete(sid);
   }
+  retitle(phone); // before scrolling: a title that grows takes its height from the list
   if (atEnd || !fresh) phone.list.scrollTop = phone.list.scrollHeight;
-  retitle(phone);
 }
 
 function trim() {
@@ -122,7 +123,7 @@ function count(counts) {
   document.getElementById("opted_out").textContent = counts.opted_out.toLocaleString();
   document.getElementById("phones_count").textContent = counts.phones.toLocaleString();
   const now = document.getElementById("now");
-  now.textContent = `${day(counts.now)}, ${time(counts.now)}`;
+  now.textContent = ` · ${day(counts.now)}, ${time(counts.now)}`;
   now.dateTime = counts.now;
 }
 

@@ -79,6 +79,19 @@ async def test_page_serves_a_hostile_text_as_one_line_of_data(make: MakeSandbox,
             assert (await answer.json())["phones"] == []
 
 
+async def test_page_shows_a_phone_as_opted_out_from_stop_to_start_whatever_it_writes_in_between(
+    make: MakeSandbox,
+) -> None:
+    sandbox = await make()
+    seen = []
+    async with aiohttp.ClientSession() as session:
+        for body in ("Hello", "STOP", "HELP", "ok", "START"):
+            sandbox.text(TO, FROM, body)
+            async with session.get(f"{sandbox.url}/page/phones") as answer:
+                seen.append((await answer.json())["phones"][0]["texts"][-1]["opted_out"])
+    assert seen == [False, True, True, True, False]
+
+
 @pytest.mark.parametrize("writer", ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("])
 def test_page_script_has_no_way_to_write_markup(writer: str) -> None:
     assert writer not in PAGE_SCRIPT.read_text()
