@@ -81,6 +81,10 @@ class Worker:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
 
+    async def listens(self, limit_s: float = 40.0) -> None:
+        """Return once it has installed its signal handlers, or has ended: before that, SIGTERM simply kills it."""
+        await eventually(lambda: self.status() or self.ended() is not None, limit_s, f"{self.name} listens to signals")
+
     async def wait(self, limit_s: float = 30.0) -> int:
         """Return the exit code once it has ended."""
         await eventually(lambda: self.ended() is not None, limit_s, f"{self.name} ends")
@@ -289,10 +293,12 @@ class Rig:
 
     async def stop_all(self) -> list[int]:
         """Stop every worker with SIGTERM; return the exit codes."""
-        for worker in self.workers:
+        started = [worker for worker in self.workers if worker.process is not None]
+        for worker in started:
             worker.signal(signal.SIGCONT)
+            await worker.listens()
             worker.signal(signal.SIGTERM)
-        return [await worker.wait() for worker in self.workers if worker.process is not None]
+        return [await worker.wait() for worker in started]
 
 
 @asynccontextmanager

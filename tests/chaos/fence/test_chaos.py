@@ -16,7 +16,6 @@ import pytest
 from deploy.local.kafka import LocalKafka
 from services.runtime.exits import EXIT_LEASE_LOST, EXIT_STOP_HUNG
 from tests.chaos.fence.harness import SESSION_S, Rig, WorkerEnded, rig_on
-from tests.infra.polling import eventually
 
 ROUNDS = int(os.environ.get("RINGBACK_CHAOS_ROUNDS", "12"))
 RATE = 150.0
@@ -32,7 +31,7 @@ async def _act(rig: Rig, dice: random.Random, what: str, story: list[str]) -> No
         await worker.wait()
         worker.start()
     elif what == "terminate":
-        await eventually(lambda: worker.status() or worker.ended() is not None, 40, f"{worker.name} listens to signals")
+        await worker.listens()
         if worker.ended() is not None:
             rig.tend()
             return
