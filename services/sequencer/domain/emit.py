@@ -1,6 +1,6 @@
 """Effects as events. Ids are derived: the same effect of the same row is always the same event."""
 
-from typing import Any
+from typing import TypedDict
 
 from schemas import ids
 from schemas.base import EventData
@@ -15,23 +15,35 @@ def events(effects: tuple[Effect, ...], row: Row, cause: Event[EventData]) -> li
     """Return what to emit for the effects that `cause` had on the caller of its key; `row` is the row after it."""
     if not effects or row.sequence is None:
         return []
-    sequence = row.sequence_id
-    about: dict[str, Any] = {
-        "lead_id": row.lead_id,
-        "caller": cause.key.decode().rpartition(":")[2],
-        "sequence_id": sequence,
-    }
-    return [_event(effect, row, cause, sequence, about) for effect in effects]
+    return [_event(effect, row, row.sequence_id, cause) for effect in effects]
 
 
-def _event(effect: Effect, row: Row, cause: Event[EventData], sequence: str, about: dict[str, Any]) -> Event[EventData]:
+class _Touch(TypedDict):
+    """What every event about a touch says: the fields of TouchRef."""
+
+    touch_id: str
+    lead_id: str
+    caller: str
+    sequence_id: str
+    step: str
+    attempt: int
+
+
+def _event(effect: Effect, row: Row, sequence: str, cause: Event[EventData]) -> Event[EventData]:
     data: EventData
     if isinstance(effect, SetTimer):
         timer = ids.timer_id(sequence, effect.step, effect.attempt)
         data = TimerSet(timer_id=timer, due_at=effect.due_at, due_local=effect.due_local, step=effect.step)
         return cause.caused(timer, data, SOURCE, cause.time)
     touch = ids.touch_id(sequence, effect.step, effect.attempt)
-    about = {**about, "touch_id": touch, "step": effect.step, "attempt": effect.attempt}
+    about: _Touch = {
+        "touch_id": touch,
+        "lead_id": row.lead_id,
+        "caller": cause.key.decode().rpartition(":")[2],
+        "sequence_id": sequence,
+        "step": effect.step,
+        "attempt": effect.attempt,
+    }
     match effect:
         case EmitTouch():
             data = TouchDue(

@@ -59,6 +59,7 @@ class Decision:
 
 
 Act = Callable[[Row, Any, datetime, Cadences], Decision]
+"""Row, data, event's time, cadences. The data's type is that of the table's rows in which the act stands: hence `Any`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
