@@ -26,7 +26,7 @@ from services.policy.directory import load_directory
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 FOLLOW_UP = timedelta(days=4)
-"""How long after the last call timers still run: over a long week-end to the next business morning."""
+"""How long after the last call timers still run: over a long weekend to the next business morning."""
 
 
 def parse_speed(text: str) -> float | None:
@@ -79,7 +79,7 @@ def parse_day(text: str) -> date:
     """Return a date.
 
     Raises:
-        WrongUse: it is none.
+        WrongUse: it is not a date.
     """
     try:
         return date.fromisoformat(text)
@@ -135,7 +135,7 @@ def play_to_the_end(name: str, title: str, calls: Sequence[LoggedCall], speed: f
 
 
 async def _until_told(work: Callable[[], Awaitable[bool]]) -> bool:
-    """Run until done or told to stop; SIGTERM ends it as orderly as Ctrl-C."""
+    """Run until done or told to stop; SIGTERM stops everything in order, as Ctrl-C does."""
     task = asyncio.ensure_future(work())
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, task.cancel)

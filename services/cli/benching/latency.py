@@ -62,7 +62,7 @@ class LoadGenerator:
 
 
 async def measure_latency(rate: float, seconds: int, console: Console) -> dict[str, Any]:
-    """Return the figures of one run on real parts and the system's clock.
+    """Return the figures of one run with real Kafka, MongoDB and services, on the system's clock.
 
     The generator is open loop: call n starts at n / rate whether or not the system keeps up.
     """

@@ -17,7 +17,7 @@ from services.cli.replaying.webhooks import Webhook, afterwards, dialled_legs, v
 from services.runtime.clock import FileClock, monotonic_s, write_clock
 
 IDLE_LIMIT_S = 60.0
-"""A system that is not idle this long after one fact is stuck; the error says what it is busy with."""
+"""A system that is still busy this long after one fact is stuck; the error says what it is busy with."""
 ASK_AGAIN_S = 0.015
 """Asking costs every process a little; asking without a pause would slow down what is being waited for."""
 TRIES = 5
@@ -47,7 +47,7 @@ class Target(Protocol):
 
 @dataclass
 class Replay:
-    """One run. `speed` is virtual seconds a second; None is as fast as the system gets idle."""
+    """One run. `speed` is virtual seconds per real second; with None the next step follows as soon as the system is idle."""
 
     target: Target
     clock_path: Path
@@ -102,7 +102,7 @@ class Replay:
             self._move(at)
             if due is not None and due <= at:
                 awaited = True
-                # Whoever sleeps on the clock file looks at it every few milliseconds; idle twice running covers that.
+                # A sleeper looks at the clock file every few milliseconds; the second idle look covers that.
                 continue
             while upcoming is not None and upcoming.started_at <= at:
                 await self._open(http, upcoming)
