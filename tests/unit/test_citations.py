@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests import citations
-from tests.citations import facts_in, files, known_decisions, known_facts, known_sections, unknown
+from tests.citations import bare, facts_in, files, known_decisions, known_facts, known_sections, unknown
 from tests.facts import done
 
 THIS_IS_ABOUT_CITATIONS = ("tests/unit/test_citations.py", "tests/citations.py")
 CITING = [path for path in files() if path not in THIS_IS_ABOUT_CITATIONS]
+PROSE = [path for path in CITING if path.endswith(".py")]
 
 
 def test_repository_has_facts_sections_and_decisions_to_cite() -> None:
@@ -19,8 +20,11 @@ def test_repository_has_facts_sections_and_decisions_to_cite() -> None:
 
 
 def test_whatever_is_cited_exists_in_the_repository() -> None:
-    found = [one for path in CITING for one in unknown(path) if one.what.startswith(("fact", "design", "ADR"))]
-    assert [str(one) for one in found] == []
+    assert [str(found) for path in CITING for found in unknown(path)] == []
+
+
+def test_fact_is_called_a_fact_where_it_is_cited() -> None:
+    assert [str(found) for path in PROSE for found in bare(path)] == []
 
 
 def test_every_fact_that_is_done_is_a_fact_and_stands_once_in_order() -> None:
