@@ -4,8 +4,8 @@
     python -m deploy.examples.generate_calls --check    # says whether they are what this would write
 
 The shape is what lenders see: a third of the calls between six and ten in the evening, quiet Sundays and holidays,
-callers who try again, some who withhold their number, many who hang up rather than talk to a machine. The
-directory beside this file says who works where; every number is of the block kept for fiction (NPA-555-01XX).
+callers who try again, some who withhold their number, many who hang up rather than talk to a machine. The directory
+beside this file says who works where; every number is of the block reserved for fiction (NPA-555-01XX).
 """
 
 import argparse
@@ -15,15 +15,16 @@ import io
 import json
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from deploy.examples.voices import AREA_CODES, voicemail_words
-from services.policy.directory import Branch, Directory, load_directory
+from services.policy.directory import Branch, Directory, Officer, load_directory
 from services.policy.hours import federal_holidays
 from services.policy.numbers import WITHHELD_SENTINELS
 
@@ -59,20 +60,20 @@ KNOWN_CALLER: Final = 0.12  # someone who has called on an earlier day
 TRIES_AGAIN: Final = 0.22  # of missed callers, the same day
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
-    """One officer's phone ringing."""
+    """One officer's phone, called for one call. Seconds count from the start of the call."""
 
     officer: str
     phone: str
     status: str
-    after_s: int
     ended_after_s: int
+    after_s: int = 1
     talk_s: int = 0
     answered_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MadeCall:
     """One invented call, before any phone system's way of writing it down."""
 
@@ -88,7 +89,7 @@ class MadeCall:
 
 
 class _Callers:
-    """Hands out caller ids of a branch's region: new people, known ones, and people who hide."""
+    """Chooses caller ids of a branch's region: new callers, known ones, and some who withhold their number."""
 
     def __init__(self, rng: random.Random, branch: Branch, taken: frozenset[str]) -> None:
         pool = [f"+1{area}555{line:04d}" for area in AREA_CODES[branch.id] for line in range(100, 200)]
@@ -139,52 +140,55 @@ def _day(rng: random.Random, directory: Directory, branch: Branch, callers: _Cal
 def _call(rng: random.Random, directory: Directory, branch: Branch, caller: str, at: datetime) -> MadeCall:
     local = at.astimezone(branch.zone)
     is_open = directory.is_open(branch, at)
-    # After hours the calls go to whoever has the evening, and at night nobody gets up.
+    # After hours one officer has the evening's calls; at night hardly any call is answered.
     picked_up = 0.88 if is_open else 0.68 if 7 <= local.hour < 22 else 0.12
     people = list(directory.officers_of(branch.id))
     rng.shuffle(people)
-    rung = [(p.id, p.phone) for p in people[: 2 if is_open else 1]]
+    called = people[: 2 if is_open else 1]
     to = branch.numbers[0] if len(branch.numbers) == 1 or rng.random() < 0.8 else branch.numbers[1]
-    at = at.astimezone(ZoneInfo("UTC"))
+    made = partial(MadeCall, branch=branch, caller=caller, to=to, at=at.astimezone(ZoneInfo("UTC")))
     if rng.random() < picked_up:
-        ring = rng.randrange(3, 22)
+        rings = rng.randrange(3, 22)
         talk = int(min(2700, max(15, rng.lognormvariate(5.3, 0.8))))
-        legs = [Leg(*rung[0], "completed", 1, ring + talk, talk)]
-        legs += [Leg(*one, "canceled", 1, ring) for one in rung[1:]]
-        return MadeCall(branch, caller, to, at, "completed", ring + talk, tuple(legs))
-    return _missed(rng, branch, caller, to, at, rung)
+        legs = [_leg(called[0], "completed", rings + talk, talk_s=talk)]
+        legs += [_leg(one, "canceled", rings) for one in called[1:]]
+        return made(status="completed", seconds=rings + talk, legs=tuple(legs))
+    return _missed(rng, made, called)
 
 
-def _missed(
-    rng: random.Random, branch: Branch, caller: str, to: str, at: datetime, rung: Sequence[tuple[str, str]]
-) -> MadeCall:
+def _missed(rng: random.Random, made: Callable[..., MadeCall], called: Sequence[Officer]) -> MadeCall:
     kind = rng.random()
-    if kind < 0.12:  # one ring (fact A8)
+    if kind < 0.12:  # hung up after one ring (fact A8)
         seconds = rng.randrange(2, 7)
-        return MadeCall(
-            branch, caller, to, at, "no-answer", seconds, tuple(Leg(*r, "canceled", 1, seconds) for r in rung)
-        )
-    if kind < 0.42:  # gave up while it rang (fact A4)
+        legs = [_leg(one, "canceled", seconds) for one in called]
+        return made(status="no-answer", seconds=seconds, legs=tuple(legs))
+    if kind < 0.42:  # hung up while the phones were ringing (fact A4)
         seconds = rng.randrange(8, 25)
-        return MadeCall(
-            branch, caller, to, at, "completed", seconds, tuple(Leg(*r, "canceled", 1, seconds) for r in rung)
-        )
-    if kind < 0.48:  # an officer's own voicemail picked up: answered by the carrier, by nobody of ours (fact Q1)
+        legs = [_leg(one, "canceled", seconds) for one in called]
+        return made(status="completed", seconds=seconds, legs=tuple(legs))
+    if kind < 0.48:  # an officer's own voicemail picked up: a call the carrier answered, and no officer did (fact Q1)
         heard = rng.randrange(4, 20)
-        legs = [Leg(*rung[0], "completed", 1, 21 + heard, heard, "machine_start")]
-        legs += [Leg(*one, "canceled", 1, 21) for one in rung[1:]]
-        return MadeCall(branch, caller, to, at, "completed", 21 + heard, tuple(legs))
-    rang = 26
-    legs = []
-    for one in rung:
-        busy = rng.random() < 0.3
-        legs.append(Leg(*one, "busy", 1, 3) if busy else Leg(*one, "no-answer", 1, rang))
-    rang = max(leg.ended_after_s for leg in legs)
+        legs = [_leg(called[0], "completed", 21 + heard, talk_s=heard, answered_by="machine_start")]
+        legs += [_leg(one, "canceled", 21) for one in called[1:]]
+        return made(status="completed", seconds=21 + heard, legs=tuple(legs))
+    legs = [_leg(one, "busy", 3) if rng.random() < 0.3 else _leg(one, "no-answer", 26) for one in called]
+    greeting_at = max(leg.ended_after_s for leg in legs)
     if kind < 0.64:  # heard the greeting and hung up
-        return MadeCall(branch, caller, to, at, "completed", rang + rng.randrange(2, 12), tuple(legs))
+        return made(status="completed", seconds=greeting_at + rng.randrange(2, 12), legs=tuple(legs))
     spoken = int(min(118, max(4, rng.lognormvariate(3.1, 0.6))))
     words = voicemail_words(rng) if spoken >= 8 else ""
-    return MadeCall(branch, caller, to, at, "completed", rang + 9 + spoken, tuple(legs), spoken, words)
+    return made(status="completed", seconds=greeting_at + 9 + spoken, legs=tuple(legs), voicemail_s=spoken, words=words)
+
+
+def _leg(officer: Officer, status: str, ended_after_s: int, *, talk_s: int = 0, answered_by: str = "") -> Leg:
+    return Leg(
+        officer=officer.id,
+        phone=officer.phone,
+        status=status,
+        ended_after_s=ended_after_s,
+        talk_s=talk_s,
+        answered_by=answered_by,
+    )
 
 
 def twilio_csv(calls: Sequence[MadeCall]) -> str:
@@ -196,18 +200,54 @@ def twilio_csv(calls: Sequence[MadeCall]) -> str:
         parent = f"CA{number:032x}"
         end = call.at + timedelta(seconds=call.seconds)
         vm = str(call.voicemail_s) if call.voicemail_s else ""
-        rows.append((call.at, number, [
-            parent, "", call.caller, call.to, call.status, _printed(call.at), _printed(end), str(call.seconds),
-            "inbound", "", _price(call.seconds, 0.0085), "USD", vm, call.words,
-        ]))  # fmt: skip
+        rows.append(
+            (
+                call.at,
+                number,
+                [
+                    parent,
+                    "",
+                    call.caller,
+                    call.to,
+                    call.status,
+                    _printed(call.at),
+                    _printed(end),
+                    str(call.seconds),
+                    "inbound",
+                    "",
+                    _price(call.seconds, 0.0085),
+                    "USD",
+                    vm,
+                    call.words,
+                ],
+            )
+        )
         for leg in call.legs:
             number += 1
             start, over = call.at + timedelta(seconds=leg.after_s), call.at + timedelta(seconds=leg.ended_after_s)
             by = leg.answered_by or ("human" if leg.talk_s else "")
-            rows.append((start, number, [
-                f"CA{number:032x}", parent, call.caller, leg.phone, leg.status, _printed(start), _printed(over),
-                str(leg.talk_s), "outbound-dial", by, _price(leg.talk_s, 0.014), "USD", "", "",
-            ]))  # fmt: skip
+            rows.append(
+                (
+                    start,
+                    number,
+                    [
+                        f"CA{number:032x}",
+                        parent,
+                        call.caller,
+                        leg.phone,
+                        leg.status,
+                        _printed(start),
+                        _printed(over),
+                        str(leg.talk_s),
+                        "outbound-dial",
+                        by,
+                        _price(leg.talk_s, 0.014),
+                        "USD",
+                        "",
+                        "",
+                    ],
+                )
+            )
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -241,27 +281,55 @@ def _record(number: int, call: MadeCall) -> dict[str, Any]:
     sender = {} if not call.caller.startswith("+1") else {"phoneNumber": call.caller}
     party = {"type": "Voice", "direction": "Inbound", "from": sender, "to": {"phoneNumber": call.to}}
     legs: list[dict[str, Any]] = [
-        {**party, "startTime": _iso(call.at), "duration": call.seconds, "action": "Phone Call", "result": result,
-         "legType": "Accept", "master": True},
-    ]  # fmt: skip
+        {
+            **party,
+            "startTime": _iso(call.at),
+            "duration": call.seconds,
+            "action": "Phone Call",
+            "result": result,
+            "legType": "Accept",
+            "master": True,
+        },
+    ]
     for leg in call.legs:
         # RingCentral's leg lasts from the answer on where there was one.
         after = leg.ended_after_s - leg.talk_s if leg.talk_s else leg.after_s
-        legs.append({
-            "type": "Voice", "direction": "Outbound", "from": sender,
-            "to": {"phoneNumber": leg.phone, "name": leg.officer},
-            "startTime": _iso(call.at + timedelta(seconds=after)), "duration": leg.ended_after_s - after,
-            "action": "FindMe", "result": said[leg.status], "legType": "FindMe",
-        })  # fmt: skip
+        legs.append(
+            {
+                "type": "Voice",
+                "direction": "Outbound",
+                "from": sender,
+                "to": {"phoneNumber": leg.phone, "name": leg.officer},
+                "startTime": _iso(call.at + timedelta(seconds=after)),
+                "duration": leg.ended_after_s - after,
+                "action": "FindMe",
+                "result": said[leg.status],
+                "legType": "FindMe",
+            }
+        )
     if call.voicemail_s:
         at = call.at + timedelta(seconds=call.seconds - call.voicemail_s)
-        legs.append({**party, "startTime": _iso(at), "duration": call.voicemail_s, "action": "Phone Call",
-                     "result": "Voicemail", "legType": "Accept"})  # fmt: skip
+        legs.append(
+            {
+                **party,
+                "startTime": _iso(at),
+                "duration": call.voicemail_s,
+                "action": "Phone Call",
+                "result": "Voicemail",
+                "legType": "Accept",
+            }
+        )
     return {
-        "id": f"example{number:04d}", "sessionId": f"{70000000000 + number}", "startTime": _iso(call.at),
-        "duration": call.seconds, **party, "action": "Phone Call", "result": result,
-        **({"message": {"id": f"{number}", "type": "VoiceMail"}} if call.voicemail_s else {}), "legs": legs,
-    }  # fmt: skip
+        "id": f"example{number:04d}",
+        "sessionId": f"{70000000000 + number}",
+        "startTime": _iso(call.at),
+        "duration": call.seconds,
+        **party,
+        "action": "Phone Call",
+        "result": result,
+        **({"message": {"id": f"{number}", "type": "VoiceMail"}} if call.voicemail_s else {}),
+        "legs": legs,
+    }
 
 
 def _iso(at: datetime) -> str:

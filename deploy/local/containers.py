@@ -1,4 +1,4 @@
-"""Kafka and MongoDB from container images, for machines that cannot run them themselves: the last of the ways to have them."""
+"""Kafka and MongoDB in containers, the last resort: for machines that cannot run them as local processes."""
 
 import hashlib
 import os
@@ -57,9 +57,21 @@ class _Container(ABC):
         inner_port, env, command = self._how()
         settings = [part for key, value in env.items() for part in ("-e", f"{key}={value}")]
         done = subprocess.run(
-            ["docker", "run", "-d", "--rm", "--name", self._name, "-p", f"127.0.0.1:{self.port}:{inner_port}",
-             *settings, self._image, *command], capture_output=True,
-        )  # fmt: skip
+            [
+                "docker",
+                "run",
+                "-d",
+                "--rm",
+                "--name",
+                self._name,
+                "-p",
+                f"127.0.0.1:{self.port}:{inner_port}",
+                *settings,
+                self._image,
+                *command,
+            ],
+            capture_output=True,
+        )
         if done.returncode:
             self.stop()
             raise StartError(done.stderr.decode(errors="replace").strip()[-500:])
@@ -138,7 +150,7 @@ IMAGE_SETTINGS = {
     "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
     "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
 }
-"""What a broker in a container has in common with the one on the machine."""
+"""Settings that a broker in a container shares with a local one."""
 
 
 class ImageMongo(_Container):

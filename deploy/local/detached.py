@@ -1,4 +1,4 @@
-"""Kafka and MongoDB that stay after the command that started them: one pair a folder, and a record that can be stale."""
+"""Kafka and MongoDB that keep running after the command that started them: one pair a folder, with a record of it."""
 
 import fcntl
 import json
@@ -25,7 +25,7 @@ class DetachedStack:
     Args:
         folder: records, data and logs; wiped by `down`.
         state: where Kafka's jars are cached.
-        say: told what happens, a line each.
+        say: called with a line for each thing that happens.
     """
 
     def __init__(self, folder: Path = DEFAULT_STATE / "up", *, state: Path = DEFAULT_STATE, say: Say = print) -> None:

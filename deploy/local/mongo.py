@@ -74,9 +74,19 @@ class LocalMongo(LocalServer):
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         command = [
-            str(self._binary), "--dbpath", str(data), "--port", str(self.port), "--bind_ip", "127.0.0.1",
-            "--replSet", REPLICA_SET, "--wiredTigerCacheSizeGB", "0.5", "--nounixsocket",
-        ]  # fmt: skip
+            str(self._binary),
+            "--dbpath",
+            str(data),
+            "--port",
+            str(self.port),
+            "--bind_ip",
+            "127.0.0.1",
+            "--replSet",
+            REPLICA_SET,
+            "--wiredTigerCacheSizeGB",
+            "0.5",
+            "--nounixsocket",
+        ]
         return "mongod", command, self.folder / "mongod.log"
 
     def _ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""One server process of ours: started with its log in a file, waited for, stopped by its own pid, gone when we are."""
+"""A server process that we start: its log in a file, stopped by its own pid, ended by the kernel when we end."""
 
 import contextlib
 import ctypes
@@ -30,10 +30,10 @@ class StartError(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody listens on at this moment.
+    """Return ports of 127.0.0.1 that are free at this moment.
 
-    They lie below the range that the kernel lends to outgoing connections. A server that is down for a moment (killed,
-    restarted) would otherwise find its port lent to a client, at worst to one that keeps trying to reach that very server.
+    They lie below the range from which the kernel takes ports for outgoing connections. Otherwise a server that is down
+    for a moment (killed, restarted) may find its port taken by a client, even by one that tries to reach that server.
     """
     lent_from = _lent_from()
     with contextlib.ExitStack() as stack:
@@ -62,14 +62,14 @@ def _lent_from() -> int:
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends, however it ends (Linux); for `preexec_fn`.
 
-    "Parent" is the *thread* that started it: start servers from a thread that lives as long as they shall.
+    "Parent" is the *thread* that started it: start servers from a thread that lives as long as they are needed.
     """
     if LIBC is not None:
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def started_ticks(pid: int) -> int | None:
-    """Return when a process started (kernel ticks), None when it has ended: a pid alone may be somebody else's by now."""
+    """Return when a process started (kernel ticks), None when it has ended: a pid alone may belong to another process by now."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] in "ZX" else int(fields[19])
@@ -78,7 +78,7 @@ def started_ticks(pid: int) -> int | None:
 
 
 def listens(port: int) -> bool:
-    """Return whether somebody listens on a port of 127.0.0.1."""
+    """Return whether a port of 127.0.0.1 accepts connections."""
     with socket.socket() as sock:
         sock.settimeout(0.2)
         return sock.connect_ex(("127.0.0.1", port)) == 0
@@ -123,9 +123,15 @@ class Server:
         try:
             with self.log.open("ab") as out:
                 self._process = process = subprocess.Popen(
-                    self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=self.log.parent,
-                    start_new_session=True, preexec_fn=None if self._detached else die_with_parent,
-                )  # fmt: skip
+                    self._command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    env=env,
+                    cwd=self.log.parent,
+                    start_new_session=True,
+                    preexec_fn=None if self._detached else die_with_parent,
+                )
         except OSError as error:
             raise StartError(f"{self.name} cannot be run: {error}") from error
         if self._detached:
@@ -186,7 +192,7 @@ class Server:
 
 
 class LocalServer(ABC):
-    """A server of ours on 127.0.0.1, with its data and log in a folder; port and data last over a restart.
+    """A server on 127.0.0.1 with its data and log in a folder; it keeps port and data over a restart.
 
     Args:
         folder: made when missing; data in it are used again.
@@ -273,7 +279,7 @@ class LocalServer(ABC):
 
 
 def stop_by_pid_file(file: Path, limit_s: float = 20.0) -> bool:
-    """Stop what a detached server left in its pid file; return whether it was running. Never another process with that pid."""
+    """Stop the detached server that a pid file names; return whether it was running. Never another process of that pid."""
     try:
         born = json.loads(file.read_text())
         pid, started = int(born["pid"]), int(born["started"])

@@ -1,4 +1,4 @@
-"""Kafka and MongoDB for a run, saying which: what the environment names, else local processes, else images."""
+"""Kafka and MongoDB for a run: those that the environment names, else local processes, else containers."""
 
 import asyncio
 import os
@@ -31,11 +31,11 @@ C = TypeVar("C", bound=_Server)
 
 
 class _Choice(Generic[L, C]):
-    """A local server, or a container where the local one cannot be had; `launch` and `wait` are two steps.
+    """A local server, or a container where there can be no local one, in two steps: `launch` and `wait`.
 
     Args:
         servers: gets what was launched, for its owner to stop.
-        say: told why a local server is not had.
+        say: called with the reason why there is no local server.
         local: makes the local server.
         image: makes the container.
     """
@@ -98,7 +98,7 @@ class Stack:
         folder: where local processes keep their data.
         state: where downloads are cached.
         detached: they outlive this process; `deploy.local.detached` stops them.
-        say: told what is being started, a line each.
+        say: called with a line for each thing that is started.
         uses: once started, says which MongoDB and which Kafka, a line each.
     """
 

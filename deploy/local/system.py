@@ -1,6 +1,6 @@
-"""All of Ringback on one machine: the sandbox and the five processes, each its own, started, watched, killed and stopped.
+"""All of Ringback on one machine: the sandbox and the five services as processes, to start, watch, pause, kill and stop.
 
-Used by `ringback demo`, `ringback bench` and the e2e tests alike, so that all three run the same thing.
+Used by `ringback demo`, `ringback bench` and the e2e tests alike, so that all three run the same system.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class Running:
 
 @dataclass
 class System:
-    """Everything but Kafka and MongoDB, which it is given.
+    """All processes but Kafka and MongoDB, whose addresses it is given.
 
     Args:
         kafka: bootstrap servers; the topics must exist.
@@ -73,7 +73,7 @@ class System:
         directory: the lender's file.
         env: more settings, by their full names.
         sandbox_args: more arguments for the sandbox.
-        say: told of each service when it is ready.
+        say: called with a line for each service that gets ready.
     """
 
     kafka: str
@@ -91,7 +91,7 @@ class System:
     _busy_last: str = ""
 
     def __post_init__(self) -> None:
-        """Choose the ports now, so that every process can be told of the others and keeps its own when restarted."""
+        """Choose all ports now: every process gets the others' addresses, and keeps its own port when restarted."""
         names = ["ingest", *(f"{name}-ops" for name in MODULES), "sandbox"]
         self._ports = dict(zip(names, free_ports(len(names)), strict=True))
 
@@ -155,12 +155,19 @@ class System:
         args = ["--port", str(self._ports["sandbox"]), *self.sandbox_args] if name == "sandbox" else []
         with log.open("ab") as out:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", MODULES[name], *args,
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=out,
-                env=self.environment(name), start_new_session=True, preexec_fn=die_with_parent,
-            )  # fmt: skip
+                sys.executable,
+                "-m",
+                MODULES[name],
+                *args,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=out,
+                env=self.environment(name),
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
         assert process.stdout is not None
-        running = Running(name, process, log, {})
+        running = Running(name=name, process=process, log=log, ports={})
         self.running[name] = running
         try:
             async with asyncio.timeout(START_LIMIT_S):
@@ -225,11 +232,11 @@ class System:
         await running.process.wait()
 
     def pause(self, name: str) -> None:
-        """Stop a process where it stands (SIGSTOP)."""
+        """Halt a process at whatever it is doing (SIGSTOP)."""
         self._signal(name, signal.SIGSTOP)
 
     def resume(self, name: str) -> None:
-        """Let a paused process go on."""
+        """Let a paused process continue (SIGCONT)."""
         self._signal(name, signal.SIGCONT)
 
     def _signal(self, name: str, signum: signal.Signals) -> None:
@@ -245,7 +252,7 @@ class System:
         await self.start(name)
 
     def ended(self) -> list[str]:
-        """Return what has ended by itself, each with the end of its log."""
+        """Return the processes that have ended by themselves, each with the end of its log."""
         return [
             f"{name} ended with {running.process.returncode}:\n{tail(running.log)}"
             for name, running in self.running.items()
@@ -297,5 +304,5 @@ async def side_by_side(*work: Coroutine[None, None, None]) -> None:
 
 
 def fresh_name() -> str:
-    """Return a name nobody else uses: for a database, a group prefix."""
+    """Return a name that is in use nowhere else: for a database, a group prefix."""
     return f"t{secrets.token_hex(4)}"

@@ -1,4 +1,4 @@
-"""`python -m deploy.sandbox`: start the sandbox, print one JSON line saying where, run until told to stop."""
+"""`python -m deploy.sandbox`: start the sandbox, print its URL in one line of JSON, and run until SIGTERM or SIGINT."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ from services.runtime import logs
 
 
 def parse(argv: list[str] | None = None) -> SandboxSettings:
-    """Return settings from the command line; what the services are told by environment is the default here too."""
+    """Return settings from the command line; the services' environment variables are its defaults."""
     env = os.environ
     parser = argparse.ArgumentParser(prog="python -m deploy.sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
@@ -31,7 +31,7 @@ def parse(argv: list[str] | None = None) -> SandboxSettings:
     )
     parser.add_argument("--webhook-base", help="where that base really listens, if elsewhere")
     parser.add_argument("--clock", default=env.get("RINGBACK_CLOCK", "system"), help="`system`, or a clock file")
-    parser.add_argument("--borrowers", action="store_true", help="play the borrowers")
+    parser.add_argument("--borrowers", action="store_true", help="simulate borrowers")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quiet", action="append", default=[], metavar="NUMBER", help="an officer's phone; repeatable")
     parser.add_argument("--log-level", default=env.get("RINGBACK_LOG_LEVEL", "WARNING"))

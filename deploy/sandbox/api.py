@@ -27,7 +27,7 @@ FIELDS_MAX = 60
 FORM_BYTES_MAX = 64 * 1024
 PAGE_MAX = 1000
 HANG_S = 120.0
-"""How long an injected hang lasts at most; every client should have given up by then."""
+"""How long an injected hang lasts at most; every client has its own, shorter time-out."""
 
 # Twilio's own test numbers, so that a mistake can be provoked without any control call.
 MAGIC_TO = {
@@ -46,7 +46,7 @@ MAGIC_FROM = {
 REAL = web.RequestKey("real", datetime)
 ENTRY = web.RequestKey("entry", dict[str, Any])
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def check_message(form: dict[str, str]) -> None:
@@ -90,7 +90,9 @@ def check_message(form: dict[str, str]) -> None:
 class Api:
     """The handlers below `/2010-04-01/Accounts/{AccountSid}/`."""
 
-    def __init__(self, settings: SandboxSettings, clock: Clock, store: Store, carrier: Carrier, faults: Faults) -> None:
+    def __init__(
+        self, *, settings: SandboxSettings, clock: Clock, store: Store, carrier: Carrier, faults: Faults
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._store = store
@@ -112,8 +114,8 @@ class Api:
             web.route("*", f"/{API_VERSION}/{{tail:.*}}", self._guarded(self.nothing_here)),
         ]
 
-    def _guarded(self, answer: Answer) -> Answer:
-        """Log the request, check who asks, and put every refusal into Twilio's shape."""
+    def _guarded(self, handler: Handler) -> Handler:
+        """Log the request, check its login, and give every refusal Twilio's shape."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             real = self._clock.real_now()
@@ -129,7 +131,7 @@ class Api:
             self._store.requests.append(entry)
             try:
                 self._check_login(request)
-                response = await answer(request)
+                response = await handler(request)
                 entry.setdefault("status", response.status)
             except TwilioError as error:
                 entry |= {"status": error.status, "code": error.code}
@@ -227,7 +229,7 @@ class Api:
         request[ENTRY]["status"] = None
         if request.transport is not None:
             request.transport.abort()
-        return web.Response(status=500)  # nobody is there to read it
+        return web.Response(status=500)  # never read: the connection is gone
 
     async def _maybe_fail(self, request: web.Request, on: str) -> web.StreamResponse | None:
         fault = self._faults.pick(on)

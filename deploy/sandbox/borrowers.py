@@ -85,7 +85,7 @@ DELIVERED = Outcome()
 
 
 @dataclass(frozen=True, slots=True)
-class Behaviour:
+class Behavior:
     """What a number does with the texts it gets."""
 
     kind: str  # silent, reply, opt_out, help, undelivered, scripted
@@ -97,15 +97,15 @@ class Behaviour:
         return [reply for place, reply in enumerate(self.replies, 1) if (reply.to_text or place) == text]
 
 
-SILENT = Behaviour("silent")
+SILENT = Behavior("silent")
 
 
-def scripted(script: Script) -> Behaviour:
-    """Return the behaviour a script asks for."""
-    return Behaviour("scripted", script.replies, script.outcome)
+def scripted(script: Script) -> Behavior:
+    """Return the behavior a script asks for."""
+    return Behavior("scripted", script.replies, script.outcome)
 
 
-def behaviour(number: str, seed: int, shares: Shares) -> Behaviour:
+def behavior(number: str, seed: int, shares: Shares) -> Behavior:
     """Return what a number does: the same for the same number, seed and shares, on every machine."""
     draw = random.Random(hashlib.sha256(f"{seed}:{number}".encode()).digest())
     at = draw.random()
@@ -116,14 +116,14 @@ def behaviour(number: str, seed: int, shares: Shares) -> Behaviour:
     if (at := at - shares.undelivered) < 0:
         codes, weights = zip(*FAILURES, strict=True)
         code = draw.choices(codes, weights)[0]
-        return Behaviour("undelivered", outcome=Outcome(status="undelivered", error_code=code))
+        return Behavior("undelivered", outcome=Outcome(status="undelivered", error_code=code))
     if (at := at - shares.opt_out) < 0:
         words = KEYWORDS if draw.random() < 0.5 else NATURAL_OPT_OUTS
-        return Behaviour("opt_out", (Reply(after_s=delay_s(), body=draw.choice(words)),))
+        return Behavior("opt_out", (Reply(after_s=delay_s(), body=draw.choice(words)),))
     if (at := at - shares.help) < 0:
-        return Behaviour("help", (Reply(after_s=delay_s(), body="HELP"),))
+        return Behavior("help", (Reply(after_s=delay_s(), body="HELP"),))
     if (at := at - shares.reply) < 0:
         lines = [draw.choice(OPENINGS), draw.choice(SECOND), draw.choice(THIRD)]
         count = draw.choices((1, 2, 3), (5, 3, 2))[0]
-        return Behaviour("reply", tuple(Reply(after_s=delay_s(), body=line) for line in lines[:count]))
+        return Behavior("reply", tuple(Reply(after_s=delay_s(), body=line) for line in lines[:count]))
     return SILENT

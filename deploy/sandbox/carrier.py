@@ -1,4 +1,4 @@
-"""The network between Ringback and the phones: moves statuses, posts callbacks, lets borrowers act in virtual time."""
+"""The network between Ringback and the phones: statuses change, callbacks are posted, borrowers act in virtual time."""
 
 import asyncio
 import heapq
@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from deploy.sandbox.borrowers import SILENT, Behaviour, Outcome, Script, behaviour, scripted
+from deploy.sandbox.borrowers import SILENT, Behavior, Outcome, Script, behavior, scripted
 from deploy.sandbox.model import API_VERSION, Message, new_sid
 from deploy.sandbox.settings import SandboxSettings
 from deploy.sandbox.store import Store, keyword
@@ -31,9 +31,9 @@ AUTO_REPLIES = {
 
 
 class Carrier:
-    """Owns everything that happens after a text was accepted, and every text a borrower writes."""
+    """Everything that happens to a text once the API has accepted it, and every text that a borrower writes."""
 
-    def __init__(self, settings: SandboxSettings, clock: Clock, store: Store, webhooks: Webhooks) -> None:
+    def __init__(self, *, settings: SandboxSettings, clock: Clock, store: Store, webhooks: Webhooks) -> None:
         self._settings = settings
         self._clock = clock
         self._store = store
@@ -47,13 +47,13 @@ class Carrier:
         self._pushed = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self.quiet = set(settings.quiet)
-        self._scripts: dict[str, Behaviour] = {}
+        self._scripts: dict[str, Behavior] = {}
         self._texts: OrderedDict[str, int] = OrderedDict()
         self.counts = {"callbacks_dropped": 0, "acts_refused": 0}
 
     @property
     def callbacks_open(self) -> int:
-        """Texts whose statuses still move, and webhooks not yet answered."""
+        """How many texts still change their status, and webhooks are not answered yet."""
         return len(self._open)
 
     @property
@@ -68,7 +68,7 @@ class Carrier:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing more happens until virtual time moves or someone calls."""
+        """Whether nothing more happens until virtual time moves or a request comes."""
         due = self.next_act_at
         return not self._open and (due is None or due > self._clock.now())
 
@@ -77,7 +77,7 @@ class Carrier:
         self._runner = asyncio.create_task(self._act())
 
     async def stop(self) -> None:
-        """Drop whatever is under way."""
+        """Drop what is under way."""
         tasks = [*self._open, *([self._runner] if self._runner else [])]
         for task in tasks:
             task.cancel()
@@ -104,17 +104,17 @@ class Carrier:
         self._webhooks.aim(public_base, local_base)
 
     def script(self, script: Script) -> None:
-        """Make a number do what a script says from its next text on."""
+        """Make a number follow a script from its next text on."""
         self._scripts[script.number] = scripted(script)
         self._texts.pop(script.number, None)
 
-    def behaviour(self, number: str) -> Behaviour:
+    def behavior(self, number: str) -> Behavior:
         """Return what a number does."""
         if found := self._scripts.get(number):
             return found
         if not self._settings.borrowers or number in self.quiet:
             return SILENT
-        return behaviour(number, self._settings.seed, self._settings.shares)
+        return behavior(number, self._settings.seed, self._settings.shares)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -130,15 +130,15 @@ class Carrier:
     # Towards the phone.
 
     def accept(self, message: Message) -> None:
-        """Take a text the API accepted: move its status, call back, and let its receiver react."""
+        """Take a text that the API accepted: change its status, call back, and let its receiver react."""
         number = message.to
         count = self._texts.pop(number, 0) + 1
         self._texts[number] = count
         if len(self._texts) > ACTS_MAX:
             self._texts.popitem(last=False)
-        self._spawn(self._progress(message, self.behaviour(number), count))
+        self._spawn(self._progress(message, self.behavior(number), count))
 
-    async def _progress(self, message: Message, who: Behaviour, count: int) -> None:
+    async def _progress(self, message: Message, who: Behavior, count: int) -> None:
         target = Target.parse(message.status_callback) if message.status_callback else None
         faults = self.callback_faults
         held: list[dict[str, str]] = []
@@ -162,7 +162,7 @@ class Carrier:
                 last = self._spawn(self._call_back(target, params, last))
 
     def _move(self, message: Message, step: str, outcome: Outcome) -> bool:
-        """Move a message one step; return whether the step exists for its outcome."""
+        """Take a message one step on; return whether a message of this outcome has that step."""
         status = outcome.status if step == "final" else step
         if (step == "sent" and outcome.status == "failed") or (step == "final" and outcome.status == "sent"):
             return False
@@ -211,7 +211,7 @@ class Carrier:
 
     # From the phone.
 
-    def _plan(self, message: Message, who: Behaviour, count: int) -> None:
+    def _plan(self, message: Message, who: Behavior, count: int) -> None:
         for reply in who.answers(count):
             due = message.created_at + timedelta(seconds=reply.after_s)
             self.plan(due, message.to, message.from_ or self._settings.service_number, reply.body)
@@ -232,19 +232,19 @@ class Carrier:
                 await self._pushed.wait()
             try:
                 now = self._clock.now()
-            except (OSError, ValueError) as error:  # someone broke the clock's file; borrowers wait until it is mended
+            except (OSError, ValueError) as error:  # the clock's file is broken; borrowers wait until it is right again
                 log.error("clock_unreadable", error=str(error))
                 await asyncio.sleep(1.0)
                 continue
             while self._acts and self._acts[0][0] <= now:
                 _, _, number, to, body = heapq.heappop(self._acts)
                 self.receive(number, to, body)
-            # Someone may move a clock file at any moment; and a sooner act may be pushed while this one waits.
+            # A clock file may move at any moment, and an earlier act may be added while this one waits.
             left = (self._acts[0][0] - now).total_seconds() if self._acts else 0.0
             await asyncio.sleep(POLL_S if self._clock.is_file else min(max(left, 0.0), POLL_S * 5))
 
     def receive(self, number: str, to: str, body: str) -> Message:
-        """Take a text from a phone: keep it, act on Twilio's own keywords, post the webhook."""
+        """Take a text from a phone: keep it, obey Twilio's own keywords, post the webhook."""
         now = self._clock.now()
         message = Message(
             n=self._store.next_n(),
@@ -263,7 +263,7 @@ class Carrier:
         if word == "STOP":
             self._store.opt_out(number, to)
         elif word == "START" and not self._store.opt_in(number, to):
-            word = None  # YES from someone who never left is an answer, not a keyword
+            word = None  # YES from a phone that has not opted out is an answer, not a keyword
         if word:
             self._auto_reply(message, AUTO_REPLIES[word])
         params = {
@@ -289,7 +289,7 @@ class Carrier:
         await self._webhooks.post(self._sms, params)
 
     def _auto_reply(self, answered: Message, body: str) -> None:
-        """Twilio confirms keywords itself; nobody's code sends this."""
+        """Keep the answer that Twilio itself gives to a keyword; no customer's code sends it."""
         self._store.add(
             Message(
                 n=self._store.next_n(),

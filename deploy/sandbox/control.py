@@ -1,4 +1,4 @@
-"""The control API: what tests, the replayer and the demo tell the sandbox, and read back. Not Twilio's."""
+"""The control API, which Twilio does not have: tests, `replay` and `demo` set the sandbox with it, and read what happened."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -33,7 +33,7 @@ class FaultsBody(_Body):
 
 
 class QuietBody(_Body):
-    """`POST /_control/quiet`: numbers that never play, the officers' phones."""
+    """`POST /_control/quiet`: numbers that never answer by themselves, such as the officers' phones."""
 
     numbers: tuple[str, ...] = Field(max_length=10_000)
 
@@ -118,6 +118,7 @@ class Control:
 
     def __init__(
         self,
+        *,
         clock: Clock,
         store: Store,
         carrier: Carrier,
@@ -161,7 +162,7 @@ class Control:
         }
 
     async def idle(self, _request: web.Request) -> web.Response:
-        """Answer the replayer's `--speed max`."""
+        """Say whether anything is under way; `replay --speed max` waits for it."""
         return web.json_response(self.idle_state())
 
     async def messages(self, request: web.Request) -> web.Response:
@@ -210,7 +211,7 @@ class Control:
         return web.json_response({"faults": self._faults.left()})
 
     async def callbacks(self, request: web.Request) -> web.Response:
-        """Set how badly status callbacks travel from now on."""
+        """Set how many status callbacks are lost, doubled or out of order from now on."""
         self._carrier.callback_faults = await read(request, CallbackFaults)
         return web.json_response(self._carrier.callback_faults.model_dump())
 
@@ -220,12 +221,12 @@ class Control:
         return web.json_response({"ok": True})
 
     async def quiet(self, request: web.Request) -> web.Response:
-        """Name numbers that never play."""
+        """Name numbers that never answer by themselves."""
         self._carrier.quiet.update((await read(request, QuietBody)).numbers)
         return web.json_response({"ok": True})
 
     async def incoming(self, request: web.Request) -> web.Response:
-        """Let a phone text, now or later."""
+        """Have a phone send a text, now or later."""
         body = await read(request, IncomingBody)
         if body.after_s:
             due = self._clock.now() + timedelta(seconds=body.after_s)

@@ -1,4 +1,4 @@
-"""Messages, calls and errors, and the JSON that Twilio makes of them (API version 2010-04-01)."""
+"""Messages, calls and errors, and their JSON in Twilio's API (version 2010-04-01)."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,7 +54,7 @@ class TwilioError(Exception):
 
 @dataclass(slots=True)
 class Message:
-    """One text, either way. Mutable: its status moves."""
+    """One text, sent or received. Mutable: its status changes."""
 
     n: int
     sid: str
@@ -74,7 +74,7 @@ class Message:
 
     @property
     def phone(self) -> str:
-        """The borrower's (or officer's) side of the text."""
+        """The borrower's (or officer's) number."""
         return self.from_ or "" if self.direction == "inbound" else self.to
 
     def payload(self, account_sid: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Message:
         }
 
     def record(self) -> dict[str, Any]:
-        """Return what tests and reports read: both times, nothing in Twilio's shape."""
+        """Return what tests and reports read: virtual and real times, in our own shape."""
         return {
             "n": self.n,
             "sid": self.sid,
@@ -127,7 +127,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call or leg, as a replayer tells it; the reconciler lists and fetches it."""
+    """One call or leg, as `replay` registers it for list and fetch."""
 
     sid: str
     from_: str

@@ -1,4 +1,4 @@
-"""The page: one phone for each caller, every text on it, live. Bodies are hostile; the page only ever sets text."""
+"""The page: one phone for each caller with all its texts, live. Bodies are hostile: the page sets text, never markup."""
 
 import asyncio
 import contextlib
@@ -19,9 +19,9 @@ TEXTS_SHOWN = 40
 PHONES_KEPT = 200_000
 VIEWERS_MAX = 20
 FLUSH_S = 0.25
-"""How often a viewer hears of changes: often enough to look live, seldom enough to cost nothing under load."""
+"""How often a viewer gets changes: often enough to look live, seldom enough to cost little under load."""
 BURST = 200
-"""More changes than this between two flushes are cheaper for everyone as one fresh look."""
+"""With more changes than this between two flushes, the viewer is told to load everything again, which is cheaper."""
 PING_S = 15.0
 
 ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -57,7 +57,7 @@ def bubble(message: Message, opted_out: Container[tuple[str, str]]) -> dict[str,
 
 
 class Page:
-    """Serves the page, its first look and its stream of changes."""
+    """Serves the page, the texts it starts with and its stream of changes."""
 
     def __init__(self, clock: Clock, store: Store) -> None:
         self._clock = clock
@@ -82,11 +82,11 @@ class Page:
         ]
 
     def start(self) -> None:
-        """Begin to tell viewers."""
+        """Begin to send changes to viewers."""
         self._flusher = asyncio.create_task(self._flush())
 
     async def stop(self) -> None:
-        """Send every viewer away."""
+        """End every viewer's stream."""
         if self._flusher is not None:
             self._flusher.cancel()
             await asyncio.gather(self._flusher, return_exceptions=True)
@@ -95,7 +95,7 @@ class Page:
             viewer.wake.set()
 
     def forget(self) -> None:
-        """Start over, for those who watch too."""
+        """Forget the phones, and have every open page load again."""
         self._latest.clear()
         for viewer in self._viewers:
             viewer.resync = True
@@ -114,7 +114,7 @@ class Page:
                 viewer.resync = True
 
     def counts(self) -> dict[str, Any]:
-        """Return what stands at the top."""
+        """Return the totals at the top of the page."""
         return {
             "sent": self._store.totals["outbound"],
             "replies": self._store.totals["inbound"],
@@ -173,7 +173,7 @@ class Page:
 
 
 class _Viewer:
-    """One open page: which texts changed since it last heard."""
+    """One open page: which texts have changed since its last event."""
 
     def __init__(self) -> None:
         self.dirty: dict[str, Message] = {}
@@ -186,7 +186,7 @@ class _Viewer:
         texts = [] if self.resync else [bubble(message, opted_out) for message in self.dirty.values()]
         data = {"counts": counts, "resync": self.resync, "texts": texts}
         self.dirty, self.resync = {}, False
-        # json.dumps escapes line ends and everything not ASCII, so a body can't end the event.
+        # json.dumps escapes line ends and everything not ASCII, so a body cannot end the event.
         return b"data: " + json.dumps(data).encode() + b"\n\n"
 
 

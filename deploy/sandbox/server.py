@@ -32,10 +32,19 @@ class Sandbox:
         self.clock = clock or clock_from(self.settings.clock)
         self.store = Store(self.settings.keep_messages, self.settings.keep_requests)
         self.webhooks = Webhooks(self.settings.auth_token, self.settings.public_base_url, self.settings.webhook_base)
-        self.carrier = Carrier(self.settings, self.clock, self.store, self.webhooks)
+        self.carrier = Carrier(settings=self.settings, clock=self.clock, store=self.store, webhooks=self.webhooks)
         self.faults = Faults(self.settings.seed)
-        self._api = Api(self.settings, self.clock, self.store, self.carrier, self.faults)
-        self._control = Control(self.clock, self.store, self.carrier, self.faults, self.webhooks, self.reset)
+        self._api = Api(
+            settings=self.settings, clock=self.clock, store=self.store, carrier=self.carrier, faults=self.faults
+        )
+        self._control = Control(
+            clock=self.clock,
+            store=self.store,
+            carrier=self.carrier,
+            faults=self.faults,
+            webhooks=self.webhooks,
+            on_reset=self.reset,
+        )
         self._page = Page(self.clock, self.store)
         self._runner: web.AppRunner | None = None
         self.url = ""
@@ -55,7 +64,7 @@ class Sandbox:
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def stop(self) -> None:
-        """Let go of every connection and drop what is under way."""
+        """Close every connection and drop what is under way."""
         self._api.closing.set()
         await self._page.stop()
         if self._runner is not None:
@@ -72,7 +81,7 @@ class Sandbox:
     ) -> None:
         await self.stop()
 
-    # What tests in the same process say without a request.
+    # For tests in the same process, which need no request.
 
     async def reset(self) -> None:
         """Forget messages, calls, opt-outs, scripts, faults and what is under way."""
@@ -86,7 +95,7 @@ class Sandbox:
         self.carrier.aim(public_base_url, webhook_base)
 
     def script(self, number: str, *replies: tuple[float, str]) -> None:
-        """Make a number answer: the k-th (after_s, body) follows its k-th text."""
+        """Make a number answer: the k-th pair (seconds to wait, words) answers its k-th text."""
         self.carrier.script(
             Script.model_validate(
                 {"number": number, "replies": [{"after_s": after_s, "body": body} for after_s, body in replies]}

@@ -1,4 +1,4 @@
-"""What the sandbox is told; everything has a default, so that a test may say only what it is about."""
+"""The sandbox's settings; each has a default, so that a test names only those it is about."""
 
 from typing import Self
 from urllib.parse import urlsplit
@@ -8,16 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from schemas.base import E164_PATTERN
 
 ACCOUNT_SID = "AC" + "0" * 32
-"""Obviously nobody's account, in the shape that the services insist on."""
+"""An account that does not exist, in the shape that the services insist on."""
 
 SHARE_ERROR = 1e-9
 """Shares are decimal fractions; their sum may miss 1 by rounding."""
 
 
 class Shares(BaseModel):
-    """How simulated borrowers are spread; what is left of 1 stays silent.
+    """Which share of the simulated borrowers does what; the rest stays silent.
 
-    The default is a plausible day, not a measured one: most people stay silent, some want out, some numbers are dead.
+    The default is a plausible day, not a measured one: most people stay silent, some opt out, some numbers do not work.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,18 +35,20 @@ class Shares(BaseModel):
 
 
 class CallbackFaults(BaseModel):
-    """How badly status callbacks travel: Twilio guarantees neither delivery nor order."""
+    """How many status callbacks are lost, doubled or out of order: Twilio guarantees neither delivery nor order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     drop: float = Field(default=0.0, ge=0, le=1, description="share of callbacks never posted")
     duplicate: float = Field(default=0.0, ge=0, le=1, description="share of callbacks posted twice")
-    reorder: float = Field(default=0.0, ge=0, le=1, description="share of messages whose callbacks come last first")
+    reorder: float = Field(
+        default=0.0, ge=0, le=1, description="share of messages whose callbacks come in reverse order"
+    )
     delay_s: float = Field(default=0.0, ge=0, le=60, description="real seconds added before each callback")
 
 
 class SandboxSettings(BaseModel):
-    """Everything the sandbox can be told at start."""
+    """All settings of the sandbox."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -71,10 +73,12 @@ class SandboxSettings(BaseModel):
     step_s: float = Field(default=0.03, ge=0, le=60, description="real seconds from one status to the next")
     callback_faults: CallbackFaults = CallbackFaults()
     advanced_opt_out: bool = Field(default=False, description="adds OptOutType to incoming texts")
-    borrowers: bool = Field(default=False, description="play the borrowers; otherwise only scripted numbers answer")
+    borrowers: bool = Field(default=False, description="simulate borrowers; otherwise only scripted numbers answer")
     seed: int = 1
     shares: Shares = Shares()
-    quiet: frozenset[str] = Field(default=frozenset(), description="numbers that never play: the officers' phones")
+    quiet: frozenset[str] = Field(
+        default=frozenset(), description="numbers that never answer by themselves: the officers' phones"
+    )
     keep_messages: int = Field(default=200_000, ge=1, description="the oldest beyond it are forgotten")
     keep_requests: int = Field(default=50_000, ge=1)
     callbacks_max: int = Field(default=20_000, ge=1, description="messages under way at once; more get a 429")

@@ -26,7 +26,7 @@ class Store:
     def __init__(self, keep_messages: int, keep_requests: int) -> None:
         self._keep = keep_messages
         self.messages: OrderedDict[str, Message] = OrderedDict()
-        # Dicts keyed by sid keep insertion order and lose any entry at once, whichever party is busy.
+        # A dict by sid keeps the order of insertion, and any entry is removed at once, however many texts a party has.
         self._by_party: dict[str, dict[str, Message]] = {}
         self.calls: OrderedDict[str, Call] = OrderedDict()
         self.opted_out: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -53,13 +53,13 @@ class Store:
         self.touch(message)
 
     def assign_sender(self, message: Message, sender: str) -> None:
-        """Give a Messaging Service's text the number it goes out from."""
+        """Give a Messaging Service's text the number that it is sent from."""
         message.from_ = sender
         if message.sid in self.messages:
             self._by_party.setdefault(sender, {})[message.sid] = message
 
     def touch(self, message: Message) -> None:
-        """Tell whoever listens that a message changed."""
+        """Tell the listener, if there is one, that a message changed."""
         if self.changed is not None:
             self.changed(message)
 

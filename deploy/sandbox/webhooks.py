@@ -1,4 +1,4 @@
-"""Post signed webhooks the way Twilio does, its connection overrides included."""
+"""Posts signed webhooks as Twilio does, its connection overrides included."""
 
 import asyncio
 from collections.abc import Mapping

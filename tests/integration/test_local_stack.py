@@ -77,9 +77,16 @@ async def run_local(command: str, folder: Path) -> tuple[int, str]:
     """Run `python -m deploy.local` as a user does; return exit code and output."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("RINGBACK_")}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.local", command, "--folder", str(folder),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=env,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "deploy.local",
+        command,
+        "--folder",
+        str(folder),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=env,
+    )
     said, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, said.decode()

@@ -104,9 +104,18 @@ def ensure_jars(state: Path = DEFAULT_STATE, say: Say = print) -> Path:
             with tempfile.TemporaryDirectory(dir=state, prefix="kafka-") as fresh:
                 libs = Path(fresh).absolute() / "libs"
                 done = subprocess.run(
-                    ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime",
-                     f"-DoutputDirectory={libs}"], capture_output=True,
-                )  # fmt: skip
+                    [
+                        "mvn",
+                        "-q",
+                        "-B",
+                        "-f",
+                        str(POM),
+                        "dependency:copy-dependencies",
+                        "-DincludeScope=runtime",
+                        f"-DoutputDirectory={libs}",
+                    ],
+                    capture_output=True,
+                )
                 if done.returncode:
                     raise StartError(
                         f"Maven could not resolve Kafka's jars:\n{done.stdout.decode(errors='replace')[-2000:]}"
@@ -138,7 +147,7 @@ def ensure_formatted(libs: Path, state: Path, folder: Path, properties: Path) ->
     with tempfile.TemporaryDirectory(dir=state, prefix="kafka-") as fresh:
         copied = Path(fresh) / "data"
         shutil.copytree(folder, copied)
-        with contextlib.suppress(OSError):  # somebody else was quicker
+        with contextlib.suppress(OSError):  # another process was quicker
             copied.rename(formatted)
 
 
@@ -155,7 +164,7 @@ class LocalKafka(LocalServer):
         port: 0 picks a free one, and keeps it over `restart`.
         state: where the jars are cached.
         detached: the broker outlives this process.
-        say: told when something is downloaded or installed.
+        say: called with a line for each thing that is downloaded or installed.
     """
 
     description = f"Apache Kafka {KAFKA_VERSION} (one KRaft broker, from Maven jars)"

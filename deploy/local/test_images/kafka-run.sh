@@ -1,5 +1,5 @@
 #!/bin/bash
-# Stands where apache/kafka keeps its start script: KAFKA_SOME_NAME becomes some.name, and the broker starts.
+# Takes the place of apache/kafka's start script: KAFKA_SOME_NAME becomes some.name, and the broker starts.
 set -euo pipefail
 properties=/tmp/server.properties
 {

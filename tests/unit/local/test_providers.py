@@ -28,10 +28,26 @@ def run(folder: Path, source: str, *options: str, require_real: str = "0") -> tu
     file = folder / "test_this.py"
     file.write_text(source)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-c", os.devnull, "--rootdir", str(folder), "-rs", "-s",
-         "-p", "no:cacheprovider", *options, str(file)],
-        capture_output=True, env={**os.environ, "RINGBACK_REQUIRE_REAL": require_real, "DOCKER_HOST": "unix:///no/engine"},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "tests.conftest",
+            "-c",
+            os.devnull,
+            "--rootdir",
+            str(folder),
+            "-rs",
+            "-s",
+            "-p",
+            "no:cacheprovider",
+            *options,
+            str(file),
+        ],
+        capture_output=True,
+        env={**os.environ, "RINGBACK_REQUIRE_REAL": require_real, "DOCKER_HOST": "unix:///no/engine"},
+    )
     return done.returncode, done.stdout.decode()
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
-from deploy.sandbox.borrowers import Script, behaviour, scripted
+from deploy.sandbox.borrowers import Script, behavior, scripted
 from deploy.sandbox.faults import Faults, FaultSpec
 from deploy.sandbox.model import Message, new_sid
 from deploy.sandbox.settings import SandboxSettings, Shares
@@ -35,19 +35,19 @@ def text(store: Store, to: str = "+15125550134", from_: str = "+15550006001") ->
 
 
 def test_borrower_asked_twice_does_the_same_and_another_seed_differs() -> None:
-    one = [behaviour(number, 1, Shares()) for number in NUMBERS[:200]]
-    assert one == [behaviour(number, 1, Shares()) for number in NUMBERS[:200]]
-    assert one != [behaviour(number, 2, Shares()) for number in NUMBERS[:200]]
+    one = [behavior(number, 1, Shares()) for number in NUMBERS[:200]]
+    assert one == [behavior(number, 1, Shares()) for number in NUMBERS[:200]]
+    assert one != [behavior(number, 2, Shares()) for number in NUMBERS[:200]]
 
 
 def test_borrowers_together_keep_their_shares() -> None:
-    kinds = Counter(behaviour(number, 1, Shares()).kind for number in NUMBERS)
+    kinds = Counter(behavior(number, 1, Shares()).kind for number in NUMBERS)
     expected = {"silent": 0.45, "reply": 0.40, "opt_out": 0.06, "help": 0.03, "undelivered": 0.06}
     assert {kind: round(count / len(NUMBERS), 2) for kind, count in kinds.items()} == pytest.approx(expected, abs=0.03)
 
 
 def test_borrowers_opt_out_by_keyword_and_in_their_own_words() -> None:
-    bodies = [behaviour(number, 1, Shares(opt_out=0.5)).replies for number in NUMBERS]
+    bodies = [behavior(number, 1, Shares(opt_out=0.5)).replies for number in NUMBERS]
     kinds = {keyword(replies[0].body) for replies in bodies if replies}
     assert {"STOP", None} <= kinds
 
