@@ -10,7 +10,7 @@ from schemas.base import Lane
 from services.notifier import metrics
 from services.notifier.adapters.store import LANES, BrokenDelivery, Found
 from services.notifier.domain.delivery import Delivery
-from services.notifier.errors import UnreadableDocument
+from services.notifier.errors import ProviderAway, UnreadableDocument
 from services.notifier.shell import Shell
 from services.runtime.errors import TransientError
 from services.runtime.rounds import Rounds
@@ -181,9 +181,16 @@ class DoubtSweep(Rounds):
         self._shell, self._wait = shell, timedelta(seconds=wait_s)
 
     async def round(self) -> None:
-        """Resolve what is still in doubt `wait_s` after its request had to be written."""
+        """Resolve what is still in doubt `wait_s` after its request had to be written.
+
+        The provider's list being away keeps no text from going: it is counted and logged, and the notifier stays ready.
+        """
         past = self._shell.clock.real_now() - self._wait
-        await self.each(await self._shell.store.in_doubt(past, self.BATCH), self._resolve, key=touch_of)
+        found = await self._shell.store.in_doubt(past, self.BATCH)
+        try:
+            await self.each(found, self._resolve, key=touch_of)
+        except ProviderAway:
+            return  # `each` has counted and logged it, and stops after a few: each may take as long as a time-out
 
     async def _resolve(self, found: Delivery | BrokenDelivery) -> None:
         await self._shell.resolve(readable(found))

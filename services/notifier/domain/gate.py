@@ -56,8 +56,10 @@ def gate(
 ) -> GateVerdict:
     """Return whether a text may go.
 
-    Checks what the borrower said first (opted out, paused, overtaken), then what the lender decided. Both are final. A
-    reply that the leads service may not have read comes last, because that changes within seconds.
+    Checks what the borrower said first (opted out, paused, overtaken), then what the lender decided. Both are final, and
+    a text that would never have gone is not late: only then its age is asked, so that an outage makes no urgent task of a
+    borrower who was reached or opted out. A reply that the leads service may not have read comes last, because that
+    changes within seconds.
 
     Args:
         delivery: the text.
@@ -68,10 +70,9 @@ def gate(
         branch_open: whether the lead's branch is open at `now`.
         now: virtual.
     """
-    if now >= delivery.expires_at:
-        return CameTooLate()
+    late = now >= delivery.expires_at
     if delivery.audience == "officer":
-        return Open()
+        return CameTooLate() if late else Open()
     if suppressed:
         return GateClosed("opted_out")
     if card is None:
@@ -84,6 +85,8 @@ def gate(
         return GateClosed("overtaken")
     if refused := _refused_by(policy, delivery, card, branch_open=branch_open):
         return GateClosed(refused)
+    if late:
+        return CameTooLate()
     if not tail.complete:
         return Hold("tail_away")
     if tail.replies - set(card.seen):

@@ -98,6 +98,19 @@ async def test_doubt_is_looked_into_after_its_time_and_not_before(rig: Rig, disp
     assert len(rig.provider.texts) == 1
 
 
+async def test_list_that_is_away_is_counted_and_leaves_the_notifier_ready(rig: Rig, dispatcher: Dispatcher) -> None:
+    rig.provider.answers, rig.provider.away = [LeftInDoubt("SocketTimeoutError")], True
+    await rig.shell.on_touch(event(), dispatcher)
+    await eventually(partial(is_in_doubt, rig, touch()))
+    before = failures("doubt sweep")
+    rig.clock.real += timedelta(seconds=11)
+    await eventually(lambda: failures("doubt sweep") >= before + 2)
+    await eventually(partial(has_turned, rig, "doubt sweep", rig.health.beats["doubt sweep"]))
+    assert "doubt sweep" not in rig.health.not_ready
+    rig.provider.away = False
+    await eventually(lambda: rig.stored().state is DeliveryState.UNKNOWN)
+
+
 async def test_mongo_away_is_waited_for_and_the_text_goes_once(rig: Rig, dispatcher: Dispatcher) -> None:
     await rig.shell.on_touch(event(), rig)
     rig.store.away = 2

@@ -85,6 +85,24 @@ def test_expiry_is_the_instant_itself_and_comes_before_a_tail_that_is_away() -> 
     assert verdict(late_s=300, tail=Tail(complete=False)) == CameTooLate()
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"suppressed": True}, "opted_out"),
+        ({"texting": "stopped"}, "opted_out"),
+        ({"texting": "paused"}, "paused"),
+        ({"halt_seq": 2}, "overtaken"),
+        ({"policy": DAY_TEXTS_ONLY, "branch_open": False}, "after_hours_policy"),
+    ],
+)
+def test_expired_text_that_would_never_go_is_told_by_its_final_reason_not_by_its_age(
+    said: dict[str, Any], reason: str
+) -> None:
+    assert verdict(late_s=300, **said) == GateClosed(reason)  # type: ignore[arg-type]
+    assert verdict(late_s=300, no_lead=True) == GateClosed("no_lead")
+    assert verdict(late_s=300, tail=Tail(complete=True, replies=frozenset({"a"}))) == CameTooLate()
+
+
 def test_officer_skips_all_but_expiry() -> None:
     away = Tail(complete=False)
     assert verdict(ALERT, suppressed=True, tail=away, policy=STRICTEST, branch_open=False, texting="stopped") == Open()

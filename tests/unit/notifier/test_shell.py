@@ -100,6 +100,16 @@ async def test_gate_that_says_no_sends_nothing_and_tells_why(rig: Rig, reason: s
     assert (said.until is None) == (reason != "reply_in_flight")
 
 
+@pytest.mark.parametrize("reached", ["overtaken", "opted_out"])
+async def test_text_of_a_reached_or_opted_out_borrower_that_expired_in_an_outage_asks_for_no_task(
+    rig: Rig, reached: str
+) -> None:
+    STOPPED[reached](rig)
+    rig.clock.virtual = OPEN + timedelta(minutes=6)
+    assert (await rig.run()).reason == reached
+    assert rig.said() == ["touch.suppressed"]
+
+
 async def test_tail_away_keeps_the_text_unclaimed_and_it_goes_when_the_tail_is_back(rig: Rig) -> None:
     rig.tail.complete = False
     stored = await rig.run()
