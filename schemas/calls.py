@@ -50,6 +50,10 @@ class CallLegEnded(CallFact):
     officer_id: Id | None = None
     status: LegStatus
     ended_at: Instant
+    listed: bool = Field(
+        default=False,
+        description="true: read from the provider's list because no webhook told it; what was pressed is not in that list",
+    )
 
 
 class CallEnded(CallFact):

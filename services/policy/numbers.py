@@ -16,8 +16,13 @@ CallerKind = Literal["e164", "withheld", "invalid"]
 InvalidReason = Literal["not_a_number", "impossible", "not_dialable"]
 
 WITHHELD_WORDS: Final = frozenset(
-    {"anonymous", "restricted", "unavailable", "unknown", "private", "blocked", "withheld", "nocallerid", "none"}
-)
+    {
+        "anonymous", "restricted", "unavailable", "unknown", "private", "blocked", "withheld", "nocallerid", "none",
+        "anonymouscaller", "unknowncaller", "unknownnumber", "privatecaller", "privatenumber", "restrictednumber",
+        "blockednumber", "blockedcaller", "withheldnumber", "numberwithheld", "unavailablenumber", "callerunknown",
+        "noname", "nonumber", "outofarea",
+    }
+)  # fmt: skip
 """What phone systems write instead of a number (fact A10), compared without case, spaces and punctuation."""
 
 WITHHELD_SENTINELS: Final = {

@@ -30,6 +30,13 @@ class CallReportBody(BaseModel):
     talk_time: Seconds
     ended_at: AwareDatetime | None = None
     voicemail: bool = False
+    system: (
+        Annotated[
+            str,
+            written("[a-z0-9][a-z0-9-]{0,31}", "is not a name; write up to 32 lowercase letters, digits and hyphens"),
+        ]
+        | None
+    ) = None
 
 
 def read_report(body: bytes) -> Report:
@@ -56,4 +63,5 @@ def read_report(body: bytes) -> Report:
         talk_time=said.talk_time,
         ended_at=said.ended_at,
         voicemail=said.voicemail,
+        system=said.system,
     )

@@ -16,7 +16,10 @@ _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a phone system says of one call. `talk_time` counts a human on the lender's side, no queue or voicemail."""
+    """What a phone system says of one call. `talk_time` counts a human on the lender's side, no queue or voicemail.
+
+    `system` names the phone system where a lender has several: two of them may give two calls the same id.
+    """
 
     call_id: str
     caller: str | None
@@ -27,6 +30,7 @@ class Report:
     talk_time: float
     ended_at: datetime | None = None
     voicemail: bool = False
+    system: str | None = None
 
 
 def completed(report: Report, lender: Lender, now: datetime) -> Reading:
@@ -47,8 +51,10 @@ def completed(report: Report, lender: Lender, now: datetime) -> Reading:
         raise InvalidField("talk_time", "is longer than duration")
     number, branch = lender.dialed(report.to, "to")
     caller = normalize_caller(report.caller)
+    # A provider's name has no colon, so no call id can make the one of another system's call.
+    provider = f"calls-{report.system}" if report.system else "calls"
     data = CallCompleted(
-        provider="calls",
+        provider=provider,
         call_id=report.call_id,
         caller=caller.e164,
         caller_withheld=caller.withheld,
@@ -61,7 +67,7 @@ def completed(report: Report, lender: Lender, now: datetime) -> Reading:
         talk_time_s=report.talk_time,
         voicemail=report.voicemail,
     )
-    event_id = f"calls:{report.call_id}:completed"
+    event_id = f"{provider}:{report.call_id}:completed"
     at = ended if is_close(ended, now) else now
     draft = Draft(id=event_id, data=data, time=at, branch_id=branch.id, caller=caller.e164, call_id=report.call_id)
     return Reading(drafts=(draft,), instruction=Accepted(event_id), unusable=caller.reason)

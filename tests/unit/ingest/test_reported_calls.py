@@ -120,3 +120,14 @@ async def test_unset_secret_refuses_every_report(rig: Rig) -> None:
 async def test_wrong_content_type_gets_415(rig: Rig) -> None:
     answer = await rig.client.post("/webhooks/calls", data=b"{}", headers={"Content-Type": "text/plain"})
     assert answer.status == 415
+
+
+async def test_two_phone_systems_with_the_same_call_id_make_two_calls(rig: Rig) -> None:
+    for system in ("branch-pbx", "overflow", None):
+        assert (await rig.calls({**REPORT, "call_id": "17", **({"system": system} if system else {})})).status == 202
+    assert [(event.id, event.data.provider, event.data.call_id) for event in rig.events] == [
+        ("calls-branch-pbx:17:completed", "calls-branch-pbx", "17"),
+        ("calls-overflow:17:completed", "calls-overflow", "17"),
+        ("calls:17:completed", "calls", "17"),
+    ]
+    assert (await rig.calls({**REPORT, "system": "twilio:CA1"})).status == 400

@@ -34,7 +34,23 @@ def test_empty_or_withheld_word_is_withheld(raw: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", ["No Caller ID", "blocked", "266696687", "86282452253", "2562533", "8656696", "<anonymous>"]
+    "raw",
+    [
+        "No Caller ID",
+        "blocked",
+        "266696687",
+        "86282452253",
+        "2562533",
+        "8656696",
+        "<anonymous>",
+        "Unknown Caller",
+        "UNKNOWN CALLER",
+        "Private Number",
+        "Private Caller",
+        "Unknown Number",
+        "Restricted Number",
+        "Number withheld",
+    ],
 )
 def test_other_spellings_of_withheld_are_withheld(raw: str) -> None:
     """Fact A10: whatever case, punctuation and missing plus."""
