@@ -29,9 +29,12 @@ class Topic:
         return {"cleanup.policy": self.cleanup, **kept, **self.config}
 
 
+_APPENDED = {"message.timestamp.type": "LogAppendTime"}
+"""A record's time is the broker's, when it was appended: facts are compared by it, whoever's clock was wrong."""
+
 _SOURCES = (
-    Topic("call-events"), Topic("replies"), Topic("receipts"), Topic("leads", 30), Topic("touches", 3),
-    Topic("touch-results"), Topic("sequencer-timers"), Topic("sequencer-ticks"),
+    Topic("call-events", config=_APPENDED), Topic("replies", config=_APPENDED), Topic("receipts"),
+    Topic("leads", 30), Topic("touches", 3), Topic("touch-results"), Topic("sequencer-timers"), Topic("sequencer-ticks"),
 )  # fmt: skip
 
 TOPICS: tuple[Topic, ...] = (

@@ -7,7 +7,7 @@ import typer
 
 from services.cli.exits import Cannot
 from services.runtime.settings import RuntimeSettings
-from services.runtime.topics_admin import TopicsDiffer, check_topics, create_topics
+from services.runtime.topics_admin import TopicsDiffer, alter_topics, check_topics, create_topics
 
 app = typer.Typer(
     help="Create the topics, or check that the broker has them as this version needs them.", no_args_is_help=True
@@ -18,10 +18,13 @@ app = typer.Typer(
 def create(
     replication: Annotated[int, typer.Option(min=1, help="copies of each partition; 1 only on one machine")] = 3,
 ) -> None:
-    """Create the topics that are missing; exit 1 when one that exists is not as this version needs it."""
+    """Create the topics that are missing and alter settings of those that exist; exit 1 when one is still not right."""
     settings = RuntimeSettings.load(service="topics")
-    made = asyncio.run(_create(settings, replication))
-    print(f"created {len(made)}: {', '.join(made)}" if made else "all topics exist already, as they should be")
+    made, altered = asyncio.run(_create(settings, replication))
+    done = [
+        f"{what} {len(names)}: {', '.join(names)}" for what, names in (("created", made), ("altered", altered)) if names
+    ]
+    print("\n".join(done) or "all topics exist already, as they should be")
 
 
 @app.command()
@@ -32,13 +35,15 @@ def check() -> None:
     print("all topics are as they should be")
 
 
-async def _create(settings: RuntimeSettings, replication: int) -> list[str]:
-    made = await create_topics(settings.kafka_bootstrap_servers, replication, settings.topics())
+async def _create(settings: RuntimeSettings, replication: int) -> tuple[list[str], list[str]]:
+    servers, topics = settings.kafka_bootstrap_servers, settings.topics()
+    made = await create_topics(servers, replication, topics)
+    altered = await alter_topics(servers, topics)
     try:
-        await check_topics(settings.kafka_bootstrap_servers, settings.topics())
+        await check_topics(servers, topics)
     except TopicsDiffer as error:
         raise Cannot(
-            f"created {len(made)} topics, but {'; '.join(str(error).splitlines()[1:])}",
-            "a topic that exists is never changed from here: alter it with Kafka's own tools, or delete it and run this again",
+            f"created {len(made)} topics and altered {len(altered)}, but {'; '.join(str(error).splitlines()[1:])}",
+            "a number of partitions is never changed from here: delete the topic and run this again",
         ) from error
-    return made
+    return made, altered

@@ -11,7 +11,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from services.runtime.clock import monotonic_s
-from services.runtime.event_runner import EventRunner, Handler
+from services.runtime.event_runner import BeforeDeadLetter, EventRunner, Handler
 from services.runtime.handled import OUTCOMES
 from services.runtime.health import Health
 from services.runtime.metrics import DEAD_LETTERS, EVENTS_CONSUMED, LAG
@@ -51,6 +51,8 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         health: told of readiness, progress and idleness.
         instance: this replica's stable name.
         session_timeout_s: after this long without a heartbeat Kafka gives our partitions to others.
+        before_dead_letter: done for a record, with the error, before it becomes a dead letter, and repeated until it
+            succeeds; it must be harmless when it happens twice.
         make_consumer: another client; tests only.
         make_ends: another reader of end offsets; tests only.
     """
@@ -66,12 +68,13 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         health: Health,
         instance: str = "0",
         session_timeout_s: float = 10.0,
+        before_dead_letter: BeforeDeadLetter | None = None,
         make_consumer: Callable[..., AIOKafkaConsumer] = AIOKafkaConsumer,
         make_ends: Callable[[str], Ends] = Ends,
     ) -> None:
         self._topics, self._group, self._health = topics, group, health
         self._kafka = f"kafka {group}"
-        self._runner = EventRunner(group, handler, producer, health)
+        self._runner = EventRunner(group, handler, producer, health, before_dead_letter)
         self._consumer = make_consumer(
             bootstrap_servers=bootstrap_servers,
             group_id=group,
@@ -130,6 +133,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             if self._consumer.assignment():
                 self._health.ready(self._kafka)
             for partition, records in batches.items():
+                self._progress.delivered(partition, records[0].offset)
                 self._queues.setdefault(partition, deque()).extend(records)
             self._reap()
             self._give_work()
@@ -225,3 +229,10 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         Waits for it, but not longer than `limit_s` real seconds. False also when the partitions have moved meanwhile.
         """
         return await self._progress.caught_up(topic, limit_s)
+
+    async def caught_up_in(self, topic: str, limit_s: float = 2.0) -> frozenset[TopicPartition]:
+        """Return this instance's partitions of a topic in which all that stood there when asked is finished.
+
+        Waits for it, but not longer than `limit_s` real seconds; one partition's trouble keeps no other one out.
+        """
+        return await self._progress.caught_up_in(topic, limit_s)

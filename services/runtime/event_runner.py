@@ -26,6 +26,9 @@ BACKOFF_S: Final = (0.1, 5.0)
 Handler = Callable[[Event[EventData]], Awaitable[Handled]]
 """Handles one event. May raise PermanentError (a dead letter) or TransientError (tried again, in place)."""
 
+BeforeDeadLetter = Callable[[Record, Exception], Awaitable[None]]
+"""Done before a record becomes a dead letter. Whatever it raises, the dead letter waits and it is tried again."""
+
 
 class EventRunner:
     """Runs a group's handler over one record at a time per partition, several partitions side by side.
@@ -37,9 +40,18 @@ class EventRunner:
         handler: handles one event.
         producer: sends dead letters.
         health: told which group waits, and for what.
+        before_dead_letter: see `BeforeDeadLetter`.
     """
 
-    def __init__(self, group: str, handler: Handler, producer: Producer, health: Health) -> None:
+    def __init__(
+        self,
+        group: str,
+        handler: Handler,
+        producer: Producer,
+        health: Health,
+        before_dead_letter: BeforeDeadLetter | None = None,
+    ) -> None:
+        self._before = before_dead_letter
         self._handler, self._producer, self._health = handler, producer, health
         self._dependency, self._dead_letters = f"dependency {group}", f"dead letters {group}"
         self._waiting: dict[tuple[str, int], str] = {}
@@ -90,6 +102,8 @@ class EventRunner:
 
     async def _bury(self, record: Record, error: Exception, tries: int, first: datetime) -> None:
         """Put a record into its dead-letter topic, however long Kafka is away."""
+        if self._before is not None:
+            await self._prepare(self._before, record, error)
         wire, attempt = dead_letter(record, error, attempts=tries, first_failed=first), 0
         while True:
             attempt += 1
@@ -107,6 +121,22 @@ class EventRunner:
                     raise ProcessMustEnd(f"a dead letter of {record.topic} cannot be written: {refused}") from refused
                 wire = small
         DEAD_LETTERS.labels(record.topic).inc()
+
+    async def _prepare(self, before: BeforeDeadLetter, record: Record, error: Exception) -> None:
+        """Do what must stand before the dead letter does, however often it takes."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                await before(record, error)
+                return
+            except ProcessMustEnd:
+                raise
+            except TransientError as away:
+                await self._wait(record, away, attempt)
+            except Exception as defect:
+                log.exception("before_dead_letter_failed", topic=record.topic, partition=record.partition)
+                await self._wait(record, TransientError(f"before a dead letter: {defect!r}"), attempt)
 
     async def _wait(self, record: Record, error: TransientError, tries: int) -> None:
         """Say what a partition waits for, and wait; raises the error when we are stopping."""

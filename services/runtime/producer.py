@@ -12,6 +12,9 @@ from schemas.base import EventData
 from schemas.envelope import Event, Wire, decode, encode
 from services.runtime.errors import PermanentError, ProcessMustEnd, TransientError
 
+SEND_TIMEOUT_S: Final = 5.0
+"""How long a send may wait. Whoever sends waits in place and says why; a partition without a leader is away for longer."""
+
 
 class RecordRefused(PermanentError):
     """This record can never be written: it is too large, or its time or topic is refused."""
@@ -78,7 +81,7 @@ class Producer(Protocol):
         """Send in order; return once the broker has acknowledged every one.
 
         Raises:
-            TransientError: at least one is not acknowledged; any of them may have arrived.
+            TransientError: at least one is not acknowledged in time; any of them may have arrived, or may yet.
             RecordRefused: at least one never can be.
             ProducerEnded: only a new process can send.
         """
@@ -94,6 +97,8 @@ class KafkaProducer:
         bootstrap_servers: the cluster.
         client_id: our name in the broker's logs and quotas.
         request_timeout_s: how long one request may take.
+        send_timeout_s: how long a send may wait for its acknowledgements. The client's own patience has no end: a record
+            whose partition has no leader waits for one.
         make_producer: another client; tests only.
     """
 
@@ -102,8 +107,10 @@ class KafkaProducer:
         bootstrap_servers: str,
         client_id: str,
         request_timeout_s: float = 10.0,
+        send_timeout_s: float = SEND_TIMEOUT_S,
         make_producer: Callable[..., AIOKafkaProducer] = AIOKafkaProducer,
     ) -> None:
+        self._send_timeout_s = send_timeout_s
         self._producer = make_producer(
             bootstrap_servers=bootstrap_servers,
             client_id=client_id,
@@ -148,11 +155,15 @@ class KafkaProducer:
         """Send raw records in order; return once all are acknowledged."""
         acks: list[asyncio.Future[object]] = []
         try:
-            for record in records:
-                acks.append(
-                    await self._producer.send(record.topic, record.value, key=record.key, headers=record.headers)
-                )
-            await asyncio.gather(*acks)
+            async with asyncio.timeout(self._send_timeout_s):
+                for record in records:
+                    acks.append(
+                        await self._producer.send(record.topic, record.value, key=record.key, headers=record.headers)
+                    )
+                await asyncio.gather(*acks)
+        except TimeoutError as error:
+            topics = ", ".join(sorted({record.topic for record in records}))
+            raise TransientError(f"Kafka did not acknowledge within {self._send_timeout_s:g} s: {topics}") from error
         except kafka.KafkaError as error:
             for ack in acks:
                 ack.add_done_callback(_forget)
@@ -176,9 +187,7 @@ class FakeProducer:
 
     async def send(self, *events: Event[EventData]) -> None:
         """Keep events."""
-        if self.fail:
-            self.fail -= 1
-            raise TransientError("the fake was told to fail")
+        self._may_fail()
         for event in events:
             wire = encode(event)
             decode(wire.key, wire.value, wire.headers)  # what cannot be read back must not be written
@@ -187,4 +196,10 @@ class FakeProducer:
 
     async def send_wire(self, *records: Wire) -> None:
         """Keep records."""
+        self._may_fail()
         self.records.extend(records)
+
+    def _may_fail(self) -> None:
+        if self.fail:
+            self.fail -= 1
+            raise TransientError("the fake was told to fail")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -17,6 +17,17 @@ LEADERS_LIMIT_S: Final = 30.0
 """How long a new topic's partitions may be without leaders."""
 
 
+SET_ON_TOPIC: Final = 1
+"""Kafka's number for a setting of the topic itself, not of the broker or a default."""
+
+
+class Setting(NamedTuple):
+    """A topic's setting as the broker has it."""
+
+    value: str
+    source: int
+
+
 class TopicsDiffer(PermanentError):
     """The broker's topics are not what this version needs; lists each difference."""
 
@@ -26,7 +37,7 @@ class KafkaAway(TransientError):
 
 
 async def create_topics(bootstrap_servers: str, replication: int = 3, topics: Sequence[Topic] = TOPICS) -> list[str]:
-    """Create the topics that are missing; return their names. Those that exist are left as they are (see `check_topics`).
+    """Create the topics that are missing; return their names. Those that exist are left as they are (see `alter_topics`).
 
     Args:
         bootstrap_servers: the cluster.
@@ -59,6 +70,40 @@ async def create_topics(bootstrap_servers: str, replication: int = 3, topics: Se
         return [topic.name for topic in missing]
 
 
+async def alter_topics(bootstrap_servers: str, topics: Sequence[Topic] = TOPICS) -> list[str]:
+    """Give topics that exist the settings they need; return the names of those that were altered.
+
+    A setting that somebody else has made and that we do not name stays. Partitions stay as they are.
+
+    Args:
+        bootstrap_servers: the cluster.
+        topics: what is needed; `settings.topics()` are a deployment's.
+
+    Raises:
+        KafkaAway: the cluster does not answer.
+        PermanentError: the cluster refuses a setting; says which topic's and why.
+    """
+    async with _admin(bootstrap_servers) as admin:
+        present = await _partitions(admin, topics)
+        entries = await _settings(admin, [topic for topic in topics if topic.name in present])
+        altered = []
+        for topic in topics:
+            of_topic = entries.get(topic.name, {})
+            if topic.name not in present or all(
+                name in of_topic and of_topic[name].value == value for name, value in topic.settings.items()
+            ):
+                continue
+            # What is not in the request goes back to the broker's default.
+            kept = {name: entry.value for name, entry in of_topic.items() if entry.source == SET_ON_TOPIC}
+            wanted = ConfigResource(ConfigResourceType.TOPIC, topic.name, configs={**kept, **topic.settings})
+            for answer in await admin.alter_configs([wanted]):
+                for code, why, *_ in answer.resources:
+                    if code:
+                        raise PermanentError(f"cannot alter topic {topic.name}: {why or for_code(code).__name__}")
+            altered.append(topic.name)
+        return altered
+
+
 async def check_topics(bootstrap_servers: str, topics: Sequence[Topic] = TOPICS) -> None:
     """Compare the broker's topics with the code.
 
@@ -74,8 +119,8 @@ async def check_topics(bootstrap_servers: str, topics: Sequence[Topic] = TOPICS)
         found = await differences(admin, topics)
     if found:
         raise TopicsDiffer(
-            "topics are not as they should be. `ringback topics create` makes the missing ones; it changes none that is "
-            "there:\n" + "\n".join(found)
+            "topics are not as they should be. `ringback topics create` makes the missing ones and alters settings; it "
+            "changes no number of partitions:\n" + "\n".join(found)
         )
 
 
@@ -115,16 +160,25 @@ async def differences(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> li
             lines.append(f"{topic.name}: a partition has no leader")
     if not present:
         return lines
-    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in present])
-    settings: dict[str, dict[str, str]] = {}
-    for answer in answers:
-        for resource in answer.resources:
-            settings[resource[3]] = {entry[0]: entry[1] for entry in resource[4]}
+    settings = await _settings(admin, present)
     for topic in present:
         for name, value in topic.settings.items():
-            if (have := settings.get(topic.name, {}).get(name)) != value:
-                lines.append(f"{topic.name}: {name} is {have}, needs {value}")
+            have = settings.get(topic.name, {}).get(name)
+            if have is None or have.value != value:
+                lines.append(f"{topic.name}: {name} is {have and have.value}, needs {value}")
     return lines
+
+
+async def _settings(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> dict[str, dict[str, Setting]]:
+    """Return the settings of topics by their names, each with where its value comes from."""
+    if not topics:
+        return {}
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics])
+    return {
+        resource[3]: {entry[0]: Setting(value=entry[1], source=entry[3]) for entry in resource[4]}
+        for answer in answers
+        for resource in answer.resources
+    }
 
 
 async def _without_leaders(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[str]:

@@ -32,6 +32,8 @@ async def empty_topics(bootstrap_servers: str, group_prefix: str = "", topics: S
     ends = Ends(bootstrap_servers)
     try:
         async with asyncio.timeout(GONE_LIMIT_S):
-            await ends.of([TopicPartition(topic.name, n) for topic in wanted for n in range(topic.partitions)])
+            partitions = [TopicPartition(topic.name, n) for topic in wanted for n in range(topic.partitions)]
+            while None in (await ends.of(partitions)).values():
+                await asyncio.sleep(0.05)
     finally:
         await ends.stop()

@@ -14,9 +14,10 @@ from schemas.topics import CHANGELOG, Topic
 from services.runtime.consumer import ConsumerLoop
 from services.runtime.handled import APPLIED, Handled
 from services.runtime.health import Health
+from services.runtime.offsets import Ends
 from services.runtime.producer import KafkaProducer, ProducerEnded, RecordRefused
 from services.runtime.settings import RuntimeSettings
-from services.runtime.topics_admin import TopicsDiffer, check_topics, create_topics
+from services.runtime.topics_admin import TopicsDiffer, alter_topics, check_topics, create_topics
 from tests.infra.polling import eventually
 from tests.infra.providers import Kafka
 from tests.unit.runtime.build import record
@@ -66,6 +67,39 @@ async def test_topic_with_another_number_of_partitions_is_left_alone_at_once_and
         assert await create_topics(kafka.bootstrap_servers, 1, [Topic(name, partitions=5)]) == []
     with pytest.raises(TopicsDiffer, match=f"{name}: 2 partitions, needs 5"):
         await check_topics(kafka.bootstrap_servers, [Topic(name, partitions=5)])
+
+
+async def test_topic_that_exists_is_given_the_settings_it_needs_and_keeps_those_of_others(kafka: Kafka) -> None:
+    """Topics of an older version have no LogAppendTime."""
+    name = f"it-{uuid4().hex[:8]}"
+    await create_topics(kafka.bootstrap_servers, 1, [Topic(name, partitions=2, config={"segment.ms": "600000"})])
+    needed = Topic(name, partitions=2, config={"message.timestamp.type": "LogAppendTime"})
+    with pytest.raises(TopicsDiffer, match=r"message\.timestamp\.type is CreateTime, needs LogAppendTime"):
+        await check_topics(kafka.bootstrap_servers, [needed])
+    assert await alter_topics(kafka.bootstrap_servers, [needed]) == [name]
+    await check_topics(kafka.bootstrap_servers, [needed, Topic(name, partitions=2, config={"segment.ms": "600000"})])
+    assert await alter_topics(kafka.bootstrap_servers, [needed]) == []
+
+
+async def test_ends_of_a_missing_topic_are_not_known_and_a_groups_offsets_are(kafka: Kafka) -> None:
+    name = f"it-{uuid4().hex[:8]}"
+    await create_topics(kafka.bootstrap_servers, 1, [Topic(name, partitions=2)])
+    there, missing = TopicPartition(name, 0), TopicPartition(f"{name}-missing", 0)
+    ends = Ends(kafka.bootstrap_servers)
+    try:
+        found = await ends.of([there, missing], limit_s=8)
+        assert (found[there], found[missing]) == (0, None)
+        consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, group_id=name, enable_auto_commit=False)
+        consumer.assign([there])
+        await consumer.start()
+        try:
+            await consumer.commit({there: 3})
+        finally:
+            await consumer.stop()
+        other = TopicPartition(name, 1)
+        assert await ends.committed(name, [there, other]) == {there: 3, other: None}
+    finally:
+        await ends.stop()
 
 
 async def test_record_larger_than_any_request_is_refused_and_the_next_one_is_sent(kafka: Kafka) -> None:

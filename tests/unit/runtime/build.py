@@ -15,7 +15,7 @@ from services.runtime.clock import real_now
 from services.runtime.consumer import ConsumerLoop
 from services.runtime.handled import APPLIED, Handled
 from services.runtime.health import Health
-from services.runtime.offsets import Ends
+from services.runtime.offsets import LIMIT_S, Ends
 from services.runtime.producer import FakeProducer
 
 TOPIC = "replies"
@@ -107,6 +107,7 @@ class FakeKafka:
         self.ends: dict[TopicPartition, int] = dict.fromkeys(self.mine, 0)
         self.kept: dict[TopicPartition, int] = {}
         self.paused: set[TopicPartition] = set()
+        self.leaderless: set[TopicPartition] = set()
         self.poll_errors: list[Exception] = []
         self.commit_errors: list[Exception] = []
         self.stopped = False
@@ -177,11 +178,15 @@ class FakeEnds(Ends):
         super().__init__("nowhere:1")
         self._kafka = kafka
 
-    async def of(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Return the ends."""
-        return {partition: self._kafka.ends[partition] for partition in partitions}
+    async def of(
+        self, partitions: Collection[TopicPartition], limit_s: float = LIMIT_S
+    ) -> Mapping[TopicPartition, int | None]:
+        """Return the ends; None for partitions without a leader."""
+        return {one: None if one in self._kafka.leaderless else self._kafka.ends[one] for one in partitions}
 
-    async def begins(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+    async def begins(
+        self, partitions: Collection[TopicPartition], limit_s: float = LIMIT_S
+    ) -> Mapping[TopicPartition, int | None]:
         """Return zeros."""
         return dict.fromkeys(partitions, 0)
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError, KafkaConnectionError
+from prometheus_client import REGISTRY
 
 from services.runtime import consumer
 from services.runtime.errors import ProcessMustEnd, TransientError
@@ -152,3 +153,26 @@ async def test_caught_up_waits_for_events_that_stood_there_when_asked() -> None:
 async def test_caught_up_is_false_without_partitions_of_the_topic() -> None:
     async with Rig.of() as rig:
         assert not await rig.loop.caught_up("call-events", limit_s=0.05)
+
+
+async def test_caught_up_per_partition_leaves_out_only_the_one_without_a_leader() -> None:
+    async with Rig.of(partitions=2) as rig:
+        rig.kafka.leaderless = {P0}
+        assert await rig.loop.caught_up_in(TOPIC, limit_s=0.5) == {P1}
+        assert not await rig.loop.caught_up(TOPIC, limit_s=0.5)
+        assert await rig.health.busy_with() == [f"not known where {TOPIC}[0] ends"]
+
+
+async def test_caught_up_per_partition_leaves_out_only_the_one_whose_event_waits() -> None:
+    async with Rig.of(partitions=2, handler=Script({"0": fails(TransientError("MongoDB is away"))})) as rig:
+        rig.kafka.put(record(0), record(1, partition=1))
+        await eventually(lambda: P1 in rig.kafka.kept)
+        assert await rig.loop.caught_up_in(TOPIC, limit_s=0.1) == {P1}
+
+
+async def test_first_event_waits_the_lag_counts_it_and_those_behind_it() -> None:
+    """It used to be 0 until the first event was finished."""
+    async with Rig.of(group="lag", handler=Script({"5": fails(TransientError("MongoDB is away"))})) as rig:
+        rig.kafka.put(*(record(n) for n in range(5, 8)))
+        labels = {"topic": TOPIC, "group": "lag"}
+        await eventually(lambda: REGISTRY.get_sample_value("ringback_consumer_lag_records", labels) == 3)

@@ -151,3 +151,25 @@ async def test_too_many_dead_letters_of_one_partition_stop_the_service_and_say_w
         await runner.finish(Record(DEAD_LETTER_FREE))
     assert set(health.not_ready) == {"dead letters it"}
     assert len(producer.records) == DEAD_LETTER_FREE + 1
+
+
+@pytest.mark.parametrize("error", [TransientError("MongoDB is away"), ZeroDivisionError("a defect")])
+async def test_what_must_stand_before_a_dead_letter_fails_the_dead_letter_waits_for_it(error: Exception) -> None:
+    told: list[tuple[int, str]] = []
+    fail = [error, error]
+
+    async def before(found: object, why: Exception) -> None:
+        if fail:
+            raise fail.pop()
+        assert producer.records == []
+        told.append((getattr(found, "offset", -1), str(why)))
+
+    producer, health = PickyProducer(), Health(not_ready={})
+    runner = EventRunner("it", Script({"7": fails(PermanentError("no"))}), producer, health, before)
+    running = asyncio.create_task(runner.finish(record(7)))
+    await eventually(lambda: "dependency it" in health.not_ready)
+    assert producer.records == []
+    assert await asyncio.wait_for(running, 10) == DEAD_LETTERED
+    assert told == [(7, "no")]
+    assert len(producer.records) == 1
+    assert health.not_ready == {}

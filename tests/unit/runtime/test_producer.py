@@ -9,7 +9,7 @@ from aiokafka import errors as kafka
 
 from schemas.envelope import Wire
 from services.runtime.errors import PermanentError, ProcessMustEnd, TransientError
-from services.runtime.producer import ERRORS, KafkaProducer, ProducerEnded, RecordRefused, kind_of
+from services.runtime.producer import ERRORS, FakeProducer, KafkaProducer, ProducerEnded, RecordRefused, kind_of
 
 NEVER_WHEN_SENDING = {
     # groups and offsets
@@ -82,6 +82,7 @@ class Client:
     ) -> None:
         self.fail, self.fail_ack = fail or {}, fail_ack or {}
         self.sent: list[bytes] = []
+        self.silent: set[bytes] = set()
         self._sender = SimpleNamespace(sender_task=None)
 
     def __call__(self, **_settings: object) -> "Client":
@@ -98,6 +99,8 @@ class Client:
             raise error
         self.sent.append(value)
         ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if value in self.silent:
+            return ack
         if (error := self.fail_ack.get(value)) is not None:
             ack.set_exception(error)
         else:
@@ -136,3 +139,19 @@ async def test_producer_that_can_never_send_again_says_so(error: kafka.KafkaErro
         client.end()
     with pytest.raises(ProducerEnded):
         await KafkaProducer("nowhere:1", "it", make_producer=client).send_wire(wire(b"1"))
+
+
+async def test_acknowledgement_never_comes_the_send_gives_up_at_its_own_limit() -> None:
+    """The client waits for good for a partition that has no leader."""
+    client = Client()
+    client.silent = {b"1"}
+    with pytest.raises(TransientError, match=r"within 0\.05 s: leads"):
+        await KafkaProducer("nowhere:1", "it", send_timeout_s=0.05, make_producer=client).send_wire(wire(b"1"))
+
+
+async def test_fake_told_to_fail_fails_raw_records_too() -> None:
+    producer = FakeProducer(fail=1)
+    with pytest.raises(TransientError):
+        await producer.send_wire(wire(b"1"))
+    await producer.send_wire(wire(b"2"))
+    assert [record.value for record in producer.records] == [b"2"]

@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from faust.types import TP
 
 from services.runtime.clock import monotonic_s
+from services.runtime.errors import TransientError
 from services.runtime.exits import EXIT_SEND_FAILED, EXIT_STOP_HUNG
 from services.runtime.handled import Handled
 from services.runtime.offsets import Ends
@@ -259,7 +260,11 @@ class Fence:
         assigned = {tp for tp in consumer.assignment() if tp.topic in self.settings.topics}
         if not assigned:
             return {}
-        ends: Mapping[TopicPartition, int] = await self._ends.of([TopicPartition(*tp) for tp in assigned])
+        ends: dict[TopicPartition, int] = {}
+        for partition, end in (await self._ends.of([TopicPartition(*tp) for tp in assigned])).items():
+            if end is None:
+                raise TransientError(f"not known where {partition.topic}[{partition.partition}] ends")
+            ends[partition] = end
         at: dict[TP, int] = {}
         for tp in assigned:
             position = self._finished.get(tp)
