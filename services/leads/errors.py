@@ -1,16 +1,16 @@
 """What can go wrong in the leads service, beside what the store raises (`services.runtime.mongo_errors`).
 
 RingbackError
-├── PermanentError
+├── ConfigurationError
 │   └── KeyDiffers          RINGBACK_NUMBER_KEY is not the one that made `suppressions`; the service refuses to start
 └── TransientError
     └── TooMuchContention   others changed the document each time we had decided
 """
 
-from services.runtime.errors import PermanentError, TransientError
+from services.runtime.errors import ConfigurationError, TransientError
 
 
-class KeyDiffers(PermanentError):
+class KeyDiffers(ConfigurationError):
     """RINGBACK_NUMBER_KEY is not the one that made `suppressions`: with it, no opt-out would be found."""
 
 

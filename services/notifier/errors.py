@@ -2,7 +2,8 @@
 
 RingbackError
 ├── PermanentError
-│   ├── NumberKeyDiffers     this key is not the one that `suppressions` were written with: refuse to start
+│   ├── ConfigurationError
+│   │   └── NumberKeyDiffers this key is not the one that `suppressions` were written with: refuse to start
 │   ├── StoreRefused         MongoDB will never take this document (services.runtime.mongo_errors)
 │   └── UnreadableDocument   a stored document is not as this version needs it: nothing is decided from it
 └── TransientError
@@ -10,10 +11,10 @@ RingbackError
     └── ProviderAway         the provider's list could not be read; nothing is known
 """
 
-from services.runtime.errors import PermanentError, TransientError
+from services.runtime.errors import ConfigurationError, PermanentError, TransientError
 
 
-class NumberKeyDiffers(PermanentError):
+class NumberKeyDiffers(ConfigurationError):
     """RINGBACK_NUMBER_KEY is not the key that `suppressions` were written with: every opt-out would be missed."""
 
 

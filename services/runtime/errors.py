@@ -2,6 +2,7 @@
 
 RingbackError
 ├── PermanentError          trying again cannot help: a dead letter, or a clear no to whoever asked
+│   └── ConfigurationError  the operator must put something right: the service ends with exit code 78
 └── TransientError          a dependency is away: try again in place, later; nothing is lost meanwhile
     └── ProcessMustEnd      only another process can go on: the service ends with exit code 1
 """
@@ -17,6 +18,10 @@ class RingbackError(Exception):
 
 class PermanentError(RingbackError):
     """Trying again cannot help."""
+
+
+class ConfigurationError(PermanentError):
+    """What the operator told the service does not fit the deployment; the message names the setting."""
 
 
 class TransientError(RingbackError):

@@ -23,8 +23,8 @@ EXITS: Final[Mapping[int, str]] = {
     ),
     EXIT_STOP_HUNG: "sequencer: told to stop, Faust did not within its limit; what was not committed comes again",
     EXIT_CONFIGURATION: (
-        "a setting, the directory or a cadence file is wrong; standard error lists every problem. Starting it again "
-        "does not help (sysexits.h: EX_CONFIG)"
+        "a setting, the directory, a cadence file or the number key is wrong; standard error lists every problem. "
+        "Starting it again does not help (sysexits.h: EX_CONFIG)"
     ),
 }
 """What each exit code of a service means, and what to do."""

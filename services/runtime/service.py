@@ -11,8 +11,8 @@ from typing import Final, Protocol, runtime_checkable
 import structlog
 
 from services.runtime import logs, ops
-from services.runtime.errors import RingbackError
-from services.runtime.exits import EXIT_FAILED, EXIT_STOPPED
+from services.runtime.errors import ConfigurationError, RingbackError
+from services.runtime.exits import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_STOPPED
 from services.runtime.health import Health
 from services.runtime.settings import RuntimeSettings
 
@@ -91,7 +91,7 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
             code = EXIT_FAILED
             _log_end("part_ended", task.exception(), part=task.get_name())
     except Exception as error:
-        code = EXIT_FAILED
+        code = EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_FAILED
         _log_end("cannot_start", error)
     health.unready("stop", "stopping")
     with contextlib.suppress(TimeoutError):

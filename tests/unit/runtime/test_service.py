@@ -11,8 +11,8 @@ import pytest
 import structlog
 
 from services.runtime import service
-from services.runtime.errors import PermanentError
-from services.runtime.exits import EXIT_FAILED, EXIT_STOPPED
+from services.runtime.errors import ConfigurationError, PermanentError
+from services.runtime.exits import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_STOPPED
 from services.runtime.health import Health
 from services.runtime.settings import RuntimeSettings
 
@@ -106,6 +106,11 @@ async def test_start_refused_for_a_reason_of_ours_is_logged_in_its_words_without
     (said,) = [line for line in lines if line["event"] == "cannot_start"]
     assert said["why"] == str(refusal)
     assert "exception" not in said
+
+
+async def test_start_refused_over_what_the_operator_told_it_exits_as_configuration() -> None:
+    refusal = ConfigurationError("RINGBACK_NUMBER_KEY differs from the key that `suppressions` were written with")
+    assert await run(Part("a", [], broken="start", error=refusal)) == EXIT_CONFIGURATION
 
 
 async def test_part_that_ends_ends_the_service() -> None:
