@@ -28,6 +28,7 @@ class _Server(Protocol):
 
 L = TypeVar("L", bound=_Server)
 C = TypeVar("C", bound=_Server)
+Launched = TypeVar("Launched", bound=_Server)
 
 
 class _Choice(Generic[L, C]):
@@ -43,6 +44,7 @@ class _Choice(Generic[L, C]):
     def __init__(self, servers: list[_Server], say: Say, local: Callable[[], L], image: Callable[[], C]) -> None:
         self._servers, self._say, self._local, self._image = servers, say, local, image
         self._launched: L | C | None = None
+        self._no_local: StartError | None = None
 
     def launch(self) -> None:
         """Launch the local server, else the container.
@@ -62,32 +64,32 @@ class _Choice(Generic[L, C]):
             StartError: neither gets ready.
         """
         assert self._launched is not None, "launch first"
-        server = self._launched
         try:
-            server.wait_until_ready()
+            self._launched.wait_until_ready()
         except StartError as error:
-            self._servers.remove(server)
-            if isinstance(server, ImageKafka | ImageMongo):
-                raise
-            instead = self._instead(error)
-            instead.wait_until_ready()
-            return instead
-        return server
+            self._servers.remove(self._launched)
+            if self._no_local is not None:
+                raise _neither(self._no_local, error) from error
+            self._launched = self._instead(error)
+            return self.wait()
+        return self._launched
 
-    def _kept(self, server: L) -> L:
+    def _instead(self, error: StartError) -> C:
+        self._no_local = error
+        self._say(str(error).splitlines()[0])
+        try:
+            return self._kept(self._image())
+        except StartError as second:
+            raise _neither(error, second) from second
+
+    def _kept(self, server: Launched) -> Launched:
         server.launch()
         self._servers.append(server)
         return server
 
-    def _instead(self, error: StartError) -> C:
-        self._say(str(error).splitlines()[0])
-        try:
-            server = self._image()
-            server.launch()
-        except StartError as second:
-            raise StartError(f"{error}\n(nor from a Docker image: {second})") from second
-        self._servers.append(server)
-        return server
+
+def _neither(local: StartError, image: StartError) -> StartError:
+    return StartError(f"{local}\n(nor from a Docker image: {image})")
 
 
 @dataclass

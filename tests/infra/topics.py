@@ -9,6 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from schemas.topics import Topic, topics_of
 from services.runtime.offsets import Ends
 from services.runtime.topics_admin import create_topics
+from tests.infra.polling import eventually
 
 GONE_LIMIT_S = 30.0
 
@@ -22,9 +23,11 @@ async def empty_topics(bootstrap_servers: str, group_prefix: str = "", topics: S
     try:
         if there := names & set(await admin.list_topics()):
             await admin.delete_topics(sorted(there))
-        async with asyncio.timeout(GONE_LIMIT_S):
-            while names & set(await admin.list_topics()):
-                await asyncio.sleep(0.05)
+
+        async def gone() -> bool:
+            return not names & set(await admin.list_topics())
+
+        await eventually(gone, GONE_LIMIT_S, "the topics are deleted")
     finally:
         await admin.close()
     await create_topics(bootstrap_servers, 1, wanted)

@@ -6,14 +6,23 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from deploy.local import kafka
 from deploy.local.detached import RECORD, DetachedStack
-from deploy.local.process import PID_FILE, Server, StartError, free_ports, started_ticks, stop_by_pid_file
+from deploy.local.process import (
+    PID_FILE,
+    LocalServer,
+    Server,
+    StartError,
+    free_port,
+    free_ports,
+    started_ticks,
+    stop_by_pid_file,
+)
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 
@@ -58,6 +67,48 @@ def test_start_interrupted_by_the_user_leaves_no_process(tmp_path: Path) -> None
     with pytest.raises(KeyboardInterrupt):
         server.start(interrupted, 30.0)
     assert started_ticks(pids[0]) is None
+
+
+class Sleeper(LocalServer):
+    """A server that only sleeps; ready once it has said so in this life's log."""
+
+    start_limit_s = 30.0
+    fails = False
+
+    def _prepared(self) -> tuple[str, Sequence[str], Path]:
+        self.folder.mkdir(exist_ok=True)
+        log = self.folder / "log"
+        log.unlink(missing_ok=True)
+        return "sleeper", SLEEPER, log
+
+    def _ready(self) -> bool:
+        if self.fails:
+            raise KeyboardInterrupt
+        return b"up" in (self.folder / "log").read_bytes()
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["stopped", "killed"])
+def test_local_server_started_again_has_its_port_and_a_new_process(tmp_path: Path, crash: bool) -> None:
+    with Sleeper(tmp_path / "it", free_port(), detached=False) as server:
+        first, port = server.pid, server.port
+        if crash:
+            server.kill()
+        server.restart()
+        assert server.port == port
+        assert server.pid != first
+        second = server.pid
+        assert (started_ticks(first), started_ticks(second) is None) == (None, False)
+    assert started_ticks(second) is None
+
+
+def test_local_server_launched_and_then_interrupted_leaves_no_process(tmp_path: Path) -> None:
+    server = Sleeper(tmp_path / "it", free_port(), detached=False)
+    server.launch()
+    pid, server.fails = server.pid, True
+    with pytest.raises(KeyboardInterrupt):
+        server.wait_until_ready()
+    assert started_ticks(pid) is None
+    server.stop()
 
 
 def test_detached_server_is_stopped_by_what_it_left_in_its_pid_file(tmp_path: Path) -> None:

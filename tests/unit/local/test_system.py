@@ -15,7 +15,7 @@ async def test_service_that_ends_at_start_is_one_failure_with_its_exit_code_and_
         kafka="127.0.0.1:1", mongodb="mongodb://127.0.0.1:1", folder=tmp_path, directory=tmp_path / "none.yaml"
     )
     try:
-        with pytest.raises(SystemFailure, match=r"leads ended at start with 78:\n(.*\n)*.*none\.yaml"):
+        with pytest.raises(SystemFailure, match=r"(leads|notifier) ended at start with 78:\n(.*\n)*.*none\.yaml"):
             await system.start("leads", "notifier")
     finally:
         await system.stop()

@@ -1,5 +1,6 @@
 """Texts stay in GSM-7, whatever a keyboard put in."""
 
+import pytest
 import smsutil
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,3 +29,20 @@ def test_segments_are_the_carriers() -> None:
     assert [segments("x" * n) for n in (0, 160, 161, 306, 307)] == [1, 1, 2, 2, 3]
     assert segments("€" * 81) == 2
     assert segments("x" * 70 + "\u4e2d") == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        ("", 1),
+        ("x" * 160, 1),
+        ("x" * 161, 2),
+        ("€" * 80, 1),
+        ("é" * 160, 1),
+        ("🙏" * 35, 1),
+        ("🙏" * 36, 2),
+        ("я" * 71, 2),
+    ],
+)
+def test_segments_of_a_text_are_counted_in_gsm7_and_else_in_ucs2(body: str, count: int) -> None:
+    assert segments(body) == count
