@@ -25,9 +25,9 @@ def call_key(lender_id: str, provider: str, call_id: str) -> str:
     return f"{lender_id}:{provider}:{call_id}"
 
 
-def lead_id(first_call: str) -> str:
-    """Return the lead's id from the `call_key` of the call that opened it."""
-    return _id("lead", first_call)
+def lead_id(opened_by: str) -> str:
+    """Return the lead's id from the `call_key` of the call that opened it, or from the id of the text's event."""
+    return _id("lead", opened_by)
 
 
 def sequence_id(lead: str, cadence: str, local_day: date) -> str:

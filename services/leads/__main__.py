@@ -4,6 +4,7 @@ from functools import partial
 
 from schemas.calls import CallFact
 from schemas.inbound import ReplyReceived
+from schemas.leads import LeadEvent
 from schemas.touches import TouchResult
 from services.leads.adapters.mongo import MongoLeads
 from services.leads.assignment import Assigner
@@ -38,7 +39,14 @@ async def run_leads(settings: LeadsSettings) -> int:
     )
     settler = Settler(store, shell, clock, health, partial(loop.caught_up, CallFact.TOPIC))
     health.idle_checks.append(partial(busy_with, store))
-    connections = Connections(store, Assigner(store, directory), producer, key)
+    connections = Connections(
+        store=store,
+        assigner=Assigner(store, directory),
+        producer=producer,
+        number_key=key,
+        servers=servers,
+        topics=settings.topics(*TOPICS, LeadEvent.TOPIC),
+    )
     parts: list[service.Part] = [connections, loop, settler, Sweeper(store, shell, clock, health)]
     return await service.run("leads", settings, health, parts)
 

@@ -1,6 +1,7 @@
 """Where a lead belongs and who takes it: the directory says who may, `officers` says who has."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -8,11 +9,11 @@ import structlog
 
 from services.leads import metrics
 from services.leads.adapters.store import LeadStore
-from services.leads.domain.model import Call, OfficerState
+from services.leads.domain.model import OfficerState
 from services.leads.domain.officers import Candidate, choose, take
-from services.leads.domain.recovery import Place
+from services.leads.domain.place import Place
 from services.leads.errors import TooMuchContention
-from services.policy.directory import Branch, Directory
+from services.policy.directory import Branch, Directory, Officer
 
 log = structlog.get_logger(__name__)
 
@@ -31,18 +32,27 @@ class Assigner:
         self._known: dict[str, OfficerState] = {}
         self._officers = {branch.id: directory.officers_of(branch.id) for branch in directory.branches}
 
-    def place(self, call: Call, caller: str, branch_id: str) -> Place:
-        """Return what a branch's calendar says at the end of a call; an unknown branch is read as the first one.
+    def is_here(self, officer_id: str | None) -> bool:
+        """Return whether it is an officer of the directory; who is no longer in it has left."""
+        return officer_id is not None and self._directory.officer(officer_id) is not None
+
+    def place(self, at: datetime, caller: str, branch_id: str = "", *, dialled: str | None = None) -> Place:
+        """Return what a branch's calendar says at the end of a call, or at a text.
 
         Where the branch was closed and the lender sends this caller no text after hours, the task is due with the next
         business morning's first callbacks instead of at once.
+
+        Args:
+            at: the end of the call.
+            caller: decides which state's rules hold.
+            branch_id: of the directory; an unknown one is read as the branch of `dialled`, else as the first one.
+            dialled: the number of ours that was called or texted.
         """
-        branch = self._branch(call, branch_id)
-        day = self._directory.local_day(branch, call.over_at)
-        morning = self._directory.next_business_morning(branch, call.over_at)
+        branch = self._branch(branch_id, dialled)
+        day = self._directory.local_day(branch, at)
+        morning = self._directory.next_business_morning(branch, at)
         nobody_answers = not (
-            self._directory.policies.for_caller(caller).after_hours_text
-            or self._directory.is_open(branch, call.over_at)
+            self._directory.policies.for_caller(caller).after_hours_text or self._directory.is_open(branch, at)
         )
         return Place(
             branch_id=branch.id,
@@ -51,13 +61,13 @@ class Assigner:
             task_due_at=morning.utc() if nobody_answers else None,
         )
 
-    def _branch(self, call: Call, branch_id: str) -> Branch:
+    def _branch(self, branch_id: str, dialled: str | None) -> Branch:
         branch = self._branches.get(branch_id)
-        if branch is None and call.dialled is not None:
-            branch = self._directory.branch_by_number(call.dialled)
+        if branch is None and dialled is not None:
+            branch = self._directory.branch_by_number(dialled)
         if branch is None:
             branch = self._directory.branches[0]
-            log.warning("unknown_branch", call_id=call.call_id, branch_id=branch_id, used=branch.id)
+            log.warning("unknown_branch", branch_id=branch_id, used=branch.id)
         return branch
 
     async def take(self, place: Place, cause_id: str, now: datetime, *, first_try: bool = False) -> str | None:
@@ -79,7 +89,7 @@ class Assigner:
             if attempt:
                 metrics.CONFLICTS.labels("officers").inc()
             if attempt or not first_try or any(person.id not in self._known for person in people):
-                self._known.update(await self._store.officers([person.id for person in people]))
+                self._known.update(await self._stored(people))
             candidates = [
                 Candidate(
                     self._known.get(person.id, OfficerState(person.id)),
@@ -98,8 +108,18 @@ class Assigner:
             if await self._store.save_officer(chosen, after):
                 self._known[chosen.officer_id] = replace(after, rev=chosen.rev + 1)
                 return chosen.officer_id
-            del self._known[chosen.officer_id]
+            self._known.pop(chosen.officer_id, None)
         raise TooMuchContention(f"officers of {place.branch_id}")
+
+    async def _stored(self, people: Sequence[Officer]) -> Mapping[str, OfficerState]:
+        """Return a branch's officers as they are stored; who is missing, say after a restore, is stored first."""
+        ids = [person.id for person in people]
+        found = await self._store.officers(ids)
+        if missing := [person for person in people if person.id not in found]:
+            log.warning("officers_missing", officers=[person.id for person in missing])
+            await self._store.add_officers([OfficerState(person.id, status=person.status) for person in missing])
+            found = await self._store.officers(ids)
+        return found
 
     async def seed(self) -> None:
         """Store the directory's officers that are not there yet; a status set since then is never overwritten."""

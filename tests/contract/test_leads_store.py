@@ -11,7 +11,7 @@ import pytest
 from schemas.envelope import Wire
 from services.leads.adapters.memory import MemoryLeads
 from services.leads.adapters.mongo import MongoLeads
-from services.leads.adapters.store import LeadStore
+from services.leads.adapters.store import HISTORY_LIMIT, LeadStore
 from services.leads.domain.messages import Message, Reply, TouchRecord
 from services.leads.domain.model import (
     Call,
@@ -122,8 +122,12 @@ FULL_LEAD = _lead(
     first_reply_at=NOW,
     local_day=date(2026, 3, 3),
     purpose="refinance",
-    touches={"text-now": StepStanding(touch_id="T1", attempt=1, state="sent", at=NOW)},
+    touches={"text-now": StepStanding(touch_id="T1", attempt=1, state="sent", at=NOW, sent_at=NOW)},
     task=TASK,
+    task_closed=replace(TASK, state="done", closed_at=LATER, outcome="contacted"),
+    sequence_days=("2026-03-02", "2026-03-03"),
+    opted_in_at=NOW,
+    last_text_at=LATER,
 )
 
 
@@ -317,6 +321,83 @@ async def test_number_is_suppressed_until_it_is_taken_back_and_again(store: Lead
     assert not await store.is_suppressed("h")
     await store.suppress("h", "larkspur", LATER, "carrier", "e3")
     assert await store.is_suppressed("h")
+
+
+async def test_word_that_a_number_has_taken_changes_nothing_when_it_is_repeated(
+    store: LeadStore, documents: Documents
+) -> None:
+    """A late copy of START must not undo the STOP that came after it, also where no opt-out was before it."""
+    await store.unsuppress("h", "larkspur", NOW, "start")
+    assert await store.suppress("h", "larkspur", LATER, "keyword", "stop")
+    await store.unsuppress("h", "larkspur", NOW, "start")
+    assert await store.is_suppressed("h")
+    await store.unsuppress("h", "larkspur", LATER, "start again")
+    assert not await store.suppress("h", "larkspur", LATER, "keyword", "stop")
+    assert not await store.is_suppressed("h")
+    stored = await documents("suppressions", "h")
+    assert [word["event_id"] for word in stored["history"]] == ["start", "stop", "start again"]
+    assert (stored["event_id"], stored["lender_id"], stored["at"]) == ("start again", "larkspur", LATER)
+
+
+async def test_number_keeps_its_newest_words_only(store: LeadStore, documents: Documents) -> None:
+    for n in range(HISTORY_LIMIT + 2):
+        await store.suppress("h", "larkspur", NOW, "keyword", f"e{n}")
+    history = (await documents("suppressions", "h"))["history"]
+    assert (len(history), history[-1]["event_id"]) == (HISTORY_LIMIT, f"e{HISTORY_LIMIT + 1}")
+
+
+async def test_opt_out_from_before_the_last_opt_in_yields_to_it_where_asked(store: LeadStore) -> None:
+    await store.unsuppress("h", "larkspur", NOW, "start")
+    before, after = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
+    for _ in range(2):
+        assert not await store.suppress("h", "larkspur", before, "carrier", "e1", unless_opted_in_since=True)
+    assert await store.suppress("h", "larkspur", after, "carrier", "e2", unless_opted_in_since=True)
+    assert await store.suppress("h", "larkspur", before, "carrier", "e1", unless_opted_in_since=True)
+
+
+async def test_words_of_one_number_taken_at_the_same_moment_are_all_taken(
+    store: LeadStore, documents: Documents
+) -> None:
+    async def say(n: int) -> None:
+        while True:
+            try:
+                await store.suppress("h", "larkspur", NOW, "keyword", f"e{n}")
+                return
+            except StoreAway:
+                continue  # two have met at the first word; the loop tries again
+
+    await asyncio.gather(*(say(n) for n in range(8)))
+    history = (await documents("suppressions", "h"))["history"]
+    assert sorted(word["event_id"] for word in history) == [f"e{n}" for n in range(8)]
+
+
+async def test_number_was_suppressed_until_the_event_that_took_it_back(store: LeadStore) -> None:
+    assert not await store.was_suppressed("h", "yes")
+    await store.suppress("h", "larkspur", NOW, "keyword", "stop")
+    assert await store.was_suppressed("h", "yes")
+    await store.unsuppress("h", "larkspur", LATER, "yes")
+    assert await store.was_suppressed("h", "yes")
+    assert not await store.was_suppressed("h", "another")
+
+
+async def test_text_is_found_by_its_event(store: LeadStore) -> None:
+    assert await store.find_reply("m1") is None
+    await store.put_message(_reply("m1", NOW))
+    assert await store.find_reply("m1") == _reply("m1", NOW)
+
+
+async def test_talks_of_a_caller_are_those_that_began_since(store: LeadStore) -> None:
+    talked = _call("larkspur:twilio:CA1", caller=CALLER, legs=(Leg("L1", answered_at=NOW),))
+    for call in (
+        talked,
+        _call("larkspur:twilio:CA2", caller=CALLER, legs=(Leg("L1", status="no-answer"),), ended_at=LATER),
+        _call("larkspur:twilio:CA3", caller=CALLER, report=ReportedTalk(True, 0.0), ended_at=LATER),
+        _call("larkspur:twilio:CA4", caller="+17185550199", legs=(Leg("L1", answered_at=LATER),)),
+        _call("larkspur:twilio:CA5", caller=CALLER, report=ReportedTalk(True, 9.0), ended_at=LATER),
+    ):
+        await store.insert_call(call)
+    assert {one.call_id for one in await store.talks_since("larkspur", CALLER, NOW)} == {"CA1", "CA5"}
+    assert [one.call_id for one in await store.talks_since("larkspur", CALLER, LATER)] == ["CA5"]
 
 
 async def test_key_check_is_made_by_the_first_and_compared_by_all(store: LeadStore) -> None:

@@ -40,6 +40,7 @@ _NESTED: Final[Mapping[tuple[type, str], type]] = {
     (Call, "voicemails"): Voicemail,
     (Call, "report"): ReportedTalk,
     (Lead, "task"): Task,
+    (Lead, "task_closed"): Task,
     (Lead, "touches"): StepStanding,
     (Lead, "outbox"): OutboxEntry,
     (Task, "voicemails"): Voicemail,

@@ -10,6 +10,8 @@ import bson
 from bson.codec_options import CodecOptions
 
 from services.leads.adapters.documents import entry_document, from_document, to_document
+from services.leads.adapters.store import HISTORY_LIMIT, TALKS_LIMIT
+from services.leads.domain.calls import talked_at
 from services.leads.domain.messages import Message, Reply
 from services.leads.domain.model import Call, Lead, OfficerState, Task
 from services.policy.suppression import KEY_CHECK_ID
@@ -100,6 +102,15 @@ class MemoryLeads:
         call.pop("settle_at", None)
         call["applied"] = call["applied"] or applied
         call["rev"] += 1
+
+    async def talks_since(self, lender_id: str, caller: str, since: datetime) -> list[Call]:
+        """Return a caller's calls with a later talk."""
+        await self._ask("talks_since")
+        whose = (lender_id, caller)
+        found = [
+            from_document(Call, one) for one in self.calls.values() if (one["lender_id"], one.get("caller")) == whose
+        ]
+        return [call for call in found if (talked := talked_at(call)) is not None and talked >= since][:TALKS_LIMIT]
 
     async def calls_settling(self) -> int:
         """Count calls that settle."""
@@ -195,6 +206,12 @@ class MemoryLeads:
         self.messages[message.event_id] = _kept(to_document(message))
         return True
 
+    async def find_reply(self, event_id: str) -> Reply | None:
+        """Return a text."""
+        await self._ask("find_reply")
+        found = self.messages.get(event_id)
+        return from_document(Reply, found) if found else None
+
     async def replies_of(self, lender_id: str, caller: str, limit: int) -> list[Reply]:
         """Return a caller's own texts."""
         await self._ask("replies_of")
@@ -218,28 +235,47 @@ class MemoryLeads:
         whose = {"lead_id": lead.lead_id, "lender_id": lead.lender_id, "owner_id": lead.owner_id}
         self.task_log.setdefault(task.task_id, _kept({**to_document(task), **whose}))
 
-    async def suppress(self, suppression_id: str, lender_id: str, at: datetime, why: str, event_id: str) -> None:
+    async def suppress(
+        self,
+        suppression_id: str,
+        lender_id: str,
+        at: datetime,
+        why: str,
+        event_id: str,
+        *,
+        unless_opted_in_since: bool = False,
+    ) -> bool:
         """Store an opt-out."""
         await self._ask("suppress")
-        self._say(suppression_id, lender_id, at, why, event_id, active=True)
+        stored = self.suppressions.get(suppression_id, {})
+        opted_in_since = unless_opted_in_since and stored.get("active") is False and stored["at"] > at
+        if not opted_in_since:
+            self._say(suppression_id, lender_id, at, why, event_id, active=True)
+        return bool(self.suppressions[suppression_id]["active"])
 
     async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> None:
         """Take an opt-out back."""
         await self._ask("unsuppress")
-        if suppression_id in self.suppressions:
-            self._say(suppression_id, lender_id, at, "start", event_id, active=False)
+        self._say(suppression_id, lender_id, at, "start", event_id, active=False)
 
     def _say(self, number: str, lender_id: str, at: datetime, why: str, event_id: str, *, active: bool) -> None:
-        word = {"at": at, "active": active, "why": why, "event_id": event_id}
         history = self.suppressions.get(number, {}).get("history", [])
-        if word not in history:
-            history = [*history, word]
+        if any(one["event_id"] == event_id for one in history):
+            return
+        word = {"at": at, "active": active, "why": why, "event_id": event_id}
+        history = [*history, word][-HISTORY_LIMIT:]
         self.suppressions[number] = _kept({"_id": number, "lender_id": lender_id, **word, "history": history})
 
     async def is_suppressed(self, suppression_id: str) -> bool:
         """Say whether a number is opted out."""
         await self._ask("is_suppressed")
         return bool(self.suppressions.get(suppression_id, {}).get("active", False))
+
+    async def was_suppressed(self, suppression_id: str, event_id: str) -> bool:
+        """Say whether a number is opted out, or was until an event."""
+        await self._ask("was_suppressed")
+        stored = self.suppressions.get(suppression_id, {})
+        return bool(stored.get("active")) or any(one["event_id"] == event_id for one in stored.get("history", ()))
 
     async def check_key(self, key_check: str) -> bool:
         """Check the key."""

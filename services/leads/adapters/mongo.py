@@ -11,6 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from schemas.card import COLLECTION, OFFICERS, SUPPRESSIONS, Document
 from services.leads.adapters.documents import difference, entry_document, from_document, to_document
+from services.leads.adapters.store import HISTORY_LIMIT, TALKS_LIMIT
 from services.leads.domain.messages import Message, Reply
 from services.leads.domain.model import Call, Lead, OfficerState, Task
 from services.policy.suppression import KEY_CHECK_ID
@@ -112,6 +113,14 @@ class MongoLeads:
         with mongo_errors():
             await self._calls.update_one({"_id": key}, change)
 
+    async def talks_since(self, lender_id: str, caller: str, since: datetime) -> list[Call]:
+        """Return a caller's calls with a later talk."""
+        reported = {"report.answered": True, "report.talk_time_s": {"$gt": 0}, "ended_at": {"$gte": since}}
+        proved = {"$or": [{"legs.answered_at": {"$gte": since}}, reported]}
+        with mongo_errors():
+            found = await self._calls.find({"lender_id": lender_id, "caller": caller, **proved}).to_list(TALKS_LIMIT)
+        return [from_document(Call, one) for one in found]
+
     async def calls_settling(self) -> int:
         """Count calls that settle."""
         with mongo_errors():
@@ -190,6 +199,12 @@ class MongoLeads:
         """Store a message."""
         return await self._insert(self._messages, to_document(message))
 
+    async def find_reply(self, event_id: str) -> Reply | None:
+        """Return a text."""
+        with mongo_errors():
+            found = await self._messages.find_one({"_id": event_id})
+        return from_document(Reply, found) if found else None
+
     async def replies_of(self, lender_id: str, caller: str, limit: int) -> list[Reply]:
         """Return a caller's own texts."""
         query = {"lender_id": lender_id, "caller": caller, "direction": "in"}
@@ -207,29 +222,57 @@ class MongoLeads:
         whose = {"lead_id": lead.lead_id, "lender_id": lead.lender_id, "owner_id": lead.owner_id}
         await self._insert(self._task_log, {**to_document(task), **whose})
 
-    async def suppress(self, suppression_id: str, lender_id: str, at: datetime, why: str, event_id: str) -> None:
+    async def suppress(
+        self,
+        suppression_id: str,
+        lender_id: str,
+        at: datetime,
+        why: str,
+        event_id: str,
+        *,
+        unless_opted_in_since: bool = False,
+    ) -> bool:
         """Store an opt-out."""
         word = {"at": at, "active": True, "why": why, "event_id": event_id}
-        with mongo_errors():
-            await self._suppressions.update_one(
-                {"_id": suppression_id},
-                {"$set": {"lender_id": lender_id, **word}, "$addToSet": {"history": word}},
-                upsert=True,
-            )
+        since = {"$nor": [{"active": False, "at": {"$gt": at}}]} if unless_opted_in_since else {}
+        return bool((await self._say(suppression_id, lender_id, word, since))["active"])
 
     async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> None:
         """Take an opt-out back."""
-        word = {"at": at, "active": False, "why": "start", "event_id": event_id}
+        await self._say(
+            suppression_id, lender_id, {"at": at, "active": False, "why": "start", "event_id": event_id}, {}
+        )
+
+    async def _say(self, number: str, lender_id: str, word: Document, only: Document) -> Document:
+        """Take a word once; return the number's document as it is then."""
+        history = {"history": {"$each": [word], "$slice": -HISTORY_LIMIT}}
         with mongo_errors():
-            await self._suppressions.update_one(
-                {"_id": suppression_id}, {"$set": {"lender_id": lender_id, **word}, "$addToSet": {"history": word}}
-            )
+            try:
+                found: Document = await self._suppressions.find_one_and_update(
+                    {"_id": number, "history.event_id": {"$ne": word["event_id"]}, **only},
+                    {"$set": {"lender_id": lender_id, **word}, "$push": history},
+                    upsert=True,
+                    return_document=ReturnDocument.AFTER,
+                )
+                return found
+            except DuplicateKeyError:
+                # The number is there and does not fit: it has taken this word, or a later one; or two of us have met.
+                stored: Document | None = await self._suppressions.find_one({"_id": number, **_passed(word, only)})
+                if stored is None:
+                    raise
+                return stored
 
     async def is_suppressed(self, suppression_id: str) -> bool:
         """Say whether a number is opted out."""
         with mongo_errors():
             found = await self._suppressions.find_one({"_id": suppression_id})
         return found is not None and bool(found["active"])
+
+    async def was_suppressed(self, suppression_id: str, event_id: str) -> bool:
+        """Say whether a number is opted out, or was until an event."""
+        query = {"_id": suppression_id, "$or": [{"active": True}, {"history.event_id": event_id}]}
+        with mongo_errors():
+            return await self._suppressions.find_one(query, {"_id": 1}) is not None
 
     async def check_key(self, key_check: str) -> bool:
         """Check the key; the leads service or the notifier may be the first to store it."""
@@ -254,3 +297,9 @@ class MongoLeads:
         with mongo_errors():
             done = await collection.update_one({"_id": key, "rev": rev}, {**change, "$inc": {"rev": 1}})
         return bool(done.matched_count)
+
+
+def _passed(word: Document, only: Document) -> Document:
+    """Return what is true of a number that does not take a word for good."""
+    taken = {"history.event_id": word["event_id"]}
+    return {"$or": [taken, *only["$nor"]]} if "$nor" in only else taken

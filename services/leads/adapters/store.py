@@ -6,10 +6,14 @@ One contract suite runs against both. Every change is conditional: it names the 
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from services.leads.domain.messages import Message, Reply
 from services.leads.domain.model import Call, Lead, OfficerState, Task
+
+HISTORY_LIMIT: Final = 200
+"""How many words a number's suppression keeps: enough to know every repetition again, and no document grows for ever."""
+TALKS_LIMIT: Final = 5
 
 
 class LeadStore(Protocol):
@@ -35,6 +39,9 @@ class LeadStore(Protocol):
 
     async def finish_call(self, key: str, *, applied: bool) -> None:
         """Note that all a decision causes is done (`applied`), or has to wait for another fact; it settles no more."""
+
+    async def talks_since(self, lender_id: str, caller: str, since: datetime) -> list[Call]:
+        """Return a few of a caller's calls in which a person of ours has begun to talk at or after an instant."""
 
     async def calls_settling(self) -> int:
         """Return how many calls are over and wait to be decided; a call that goes on is no unfinished work."""
@@ -76,6 +83,9 @@ class LeadStore(Protocol):
     async def put_message(self, message: Message) -> bool:
         """Store a message; False when there is one of that id, which stays as it is."""
 
+    async def find_reply(self, event_id: str) -> Reply | None:
+        """Return a borrower's text by its event."""
+
     async def replies_of(self, lender_id: str, caller: str, limit: int) -> list[Reply]:
         """Return a caller's own newest texts, the oldest first."""
 
@@ -85,14 +95,38 @@ class LeadStore(Protocol):
     async def log_task(self, lead: Lead, task: Task) -> None:
         """Store a closed task; a repeat changes nothing."""
 
-    async def suppress(self, suppression_id: str, lender_id: str, at: datetime, why: str, event_id: str) -> None:
-        """Store an opt-out, with what was said before kept as its history."""
+    async def suppress(
+        self,
+        suppression_id: str,
+        lender_id: str,
+        at: datetime,
+        why: str,
+        event_id: str,
+        *,
+        unless_opted_in_since: bool = False,
+    ) -> bool:
+        """Store an opt-out, with what was said before kept as its history; an event that is in it changes nothing.
+
+        Args:
+            suppression_id: the number's.
+            lender_id: whose opt-out.
+            at: when it was said.
+            why: who said so.
+            event_id: of what was said; each is taken once.
+            unless_opted_in_since: change nothing where the number was opted in after `at`.
+
+        Returns:
+            Whether the number is opted out now.
+        """
 
     async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> None:
-        """Take an opt-out back (`active: false`, history kept); nothing where there was none."""
+        """Take an opt-out back (`active: false`, history kept); each event is taken once, also where there was none."""
 
     async def is_suppressed(self, suppression_id: str) -> bool:
         """Return whether a number is opted out."""
+
+    async def was_suppressed(self, suppression_id: str, event_id: str) -> bool:
+        """Return whether a number is opted out, or was until this very event took that back."""
 
     async def check_key(self, key_check: str) -> bool:
         """Store the key check where there is none; return whether the stored one is this."""

@@ -26,6 +26,7 @@ from services.leads.domain.model import (
     SEEN_LIMIT,
     VOICEMAILS_LIMIT,
     Call,
+    Cause,
     DecidedBy,
     Leg,
     ReportedTalk,
@@ -129,6 +130,24 @@ def answered(call: Call) -> bool:
 def answered_by(call: Call) -> str | None:
     """Return the officer who took the call, where a fact names one."""
     return next((leg.officer_id for leg in call.legs if leg.answered_at and leg.officer_id), None)
+
+
+def talked_at(call: Call) -> datetime | None:
+    """Return when a person of ours last began to talk in the call, as well as the facts tell; None if nobody did."""
+    begun = [leg.answered_at for leg in call.legs if leg.answered_at is not None]
+    if not begun and answered(call):
+        return call.over_at  # a report says that they talked, not since when
+    return max(begun, default=None)
+
+
+def began_at(call: Call) -> datetime:
+    """Return when the call began, as well as the facts tell."""
+    return call.started_at or call.over_at
+
+
+def cause_of_decision(call: Call) -> Cause:
+    """Return the call's decision as the cause of what follows."""
+    return Cause(call.decision_id, call.received_at, call.traceparent)
 
 
 def waits_s(call: Call) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import date, datetime
-from typing import Literal
+from typing import Final, Literal
 
 from schemas.base import Texting
 from schemas.card import OfficerStatus
@@ -17,6 +17,10 @@ LEGS_LIMIT = 32
 VOICEMAILS_LIMIT = 8
 TAKEN_LIMIT = 50
 STEPS_LIMIT = 16
+DAYS_LIMIT = 8
+
+CADENCE: Final = "missed-call"
+"""The cadence that a missed call asks for."""
 
 DecidedBy = Literal["facts", "after_end", "incomplete"]
 Urgency = Literal["normal", "high", "urgent"]
@@ -143,6 +147,7 @@ class StepStanding:
     state: TouchState
     at: datetime
     reason: str | None = None
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,12 @@ class OutboxEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lead:
-    """One borrower. The notifier reads the fields that schemas/card.py names."""
+    """One borrower. The notifier reads the fields that schemas/card.py names.
+
+    `sequence_days` are the local days on which a missed call may have begun a sequence, ISO, in order: a sequence's id is
+    derived from its day, so they tell which of two sequences is the newer. `task_closed` is the task that was closed last,
+    as it goes into `task_log`.
+    """
 
     lead_id: str
     lender_id: str
@@ -185,8 +195,12 @@ class Lead:
     replies: int = 0
     texts: int = 0
     first_text_at: datetime | None = None
+    last_text_at: datetime | None = None
     last_reply_at: datetime | None = None
+    opted_in_at: datetime | None = None
     contacted_at: datetime | None = None
+    task_closed: Task | None = None
+    sequence_days: tuple[str, ...] = ()
     sequence_id: str | None = None
     touches: Mapping[str, StepStanding] = field(default_factory=dict)
     outbox: tuple[OutboxEntry, ...] = ()
@@ -212,5 +226,4 @@ class LeadChange:
     """What one event makes of a lead; `ignored` says, from a closed set, why it changes nothing."""
 
     lead: Lead
-    closed: Task | None = None
     ignored: str | None = None

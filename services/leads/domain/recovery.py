@@ -1,40 +1,21 @@
 """What a call makes of a lead: opened, called again, contacted, a voicemail. Facts B1-B4, C11, Q2, Q22."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 
-from schemas.base import LocalTime
 from schemas.ids import lead_id
 from schemas.leads import CallOfLead, LeadAssigned, LeadCalledAgain, LeadContacted, LeadOpened
-from services.leads.domain.calls import answered_by, outcome_of
+from services.leads.domain.calls import answered_by, began_at, cause_of_decision, outcome_of, talked_at
 from services.leads.domain.messages import Reply
-from services.leads.domain.model import SEEN_LIMIT, Call, Cause, Lead, LeadChange
+from services.leads.domain.model import CADENCE, DAYS_LIMIT, SEEN_LIMIT, Call, Cause, Lead, LeadChange
 from services.leads.domain.outbox import halted, marked, tell
+from services.leads.domain.place import Place
 from services.leads.domain.tasks import TaskRequest, with_task, without_task
 from services.policy.optout import Keyword
 
 _BEGUN_ANEW_BY_A_MISSED_CALL = frozenset({"contacted", "nurturing", "closed"})
 """States that a new missed call takes back to `attempted_contact`; in the others somebody is talking to the borrower."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """What the directory says of the lead's branch at the end of the call.
-
-    `task_due_at` is None for a task that is due at once. It is a later instant where nobody answers: the branch is
-    closed, and its lender sends this caller no text after hours.
-    """
-
-    branch_id: str
-    local_day: date
-    callback_morning: LocalTime
-    task_due_at: datetime | None = None
-
-
-def cause_of(call: Call, cause_id: str) -> Cause:
-    """Return a call as the cause of what follows."""
-    return Cause(cause_id, call.received_at, call.traceparent)
 
 
 def open_lead(
@@ -58,7 +39,7 @@ def open_lead(
         opted_out: the number is in `suppressions`: there is a lead and a task, and no text.
         earlier: the caller's texts from before there was a lead.
     """
-    cause = cause_of(call, call.decision_id)
+    cause = cause_of_decision(call)
     lead = Lead(
         lead_id=lead_id(call.key),
         lender_id=call.lender_id,
@@ -74,13 +55,18 @@ def open_lead(
         opened_by_call=call.key,
         first_contact_at=call.started_at or call.over_at,
         local_day=place.local_day,
+        sequence_days=_days(place.local_day),
         calls=1,
     )
     lead = with_task(lead, TaskRequest(place.task_due_at or now, _reason(call), voicemails=call.voicemails), now)
     lead = tell(
         lead,
         lambda common: LeadOpened(
-            **common, call=_of_lead(call), local_day=place.local_day, callback_morning=place.callback_morning
+            **common,
+            call=_of_lead(call),
+            local_day=place.local_day,
+            callback_morning=place.callback_morning,
+            cadence=CADENCE,
         ),
         cause,
         now,
@@ -90,27 +76,28 @@ def open_lead(
     return marked(lead, call.decision_id)
 
 
-def call_again(lead: Lead, call: Call, place: Place, new_owner_id: str | None, now: datetime) -> LeadChange:
+def call_again(lead: Lead, call: Call, place: Place, now: datetime) -> LeadChange:
     """Return what a further missed call makes of a lead: the task raised, and the sequencer told.
 
     Args:
         lead: as stored.
         call: decided.
         place: of the lead's branch, at the end of this call.
-        new_owner_id: set only where the lead had nobody.
         now: virtual.
     """
     if call.decision_id in lead.seen:
         return LeadChange(lead, ignored="duplicate")
-    cause = cause_of(call, call.decision_id)
+    if lead.contacted_at is not None and lead.contacted_at >= began_at(call):
+        return LeadChange(lead, ignored="talked_since")
+    cause = cause_of_decision(call)
     ended = max(call.over_at, lead.last_call_ended_at or call.over_at)
     lead = replace(
         lead,
         status="attempted_contact" if lead.status in _BEGUN_ANEW_BY_A_MISSED_CALL else lead.status,
-        owner_id=lead.owner_id or new_owner_id,
         voicemail=call.voicemail or (lead.voicemail and lead.task is not None),
         last_call_ended_at=ended,
         local_day=place.local_day,
+        sequence_days=_days(*lead.sequence_days, lead.local_day or place.local_day, place.local_day),
         calls=lead.calls + 1,
     )
     due_at = place.task_due_at or now
@@ -119,28 +106,40 @@ def call_again(lead: Lead, call: Call, place: Place, new_owner_id: str | None, n
     lead = tell(
         lead,
         lambda common: LeadCalledAgain(
-            **common, call=_of_lead(call), local_day=place.local_day, callback_morning=place.callback_morning
+            **common,
+            call=_of_lead(call),
+            local_day=place.local_day,
+            callback_morning=place.callback_morning,
+            cadence=CADENCE,
         ),
         cause,
         now,
     )
-    if new_owner_id is not None and lead.owner_id == new_owner_id:
-        lead = tell(lead, lambda common: LeadAssigned(**common, owner_id=new_owner_id), cause, now)
     return LeadChange(marked(lead, call.decision_id))
+
+
+def reassign(lead: Lead, owner_id: str, *, in_place_of: str | None, cause: Cause, now: datetime) -> LeadChange:
+    """Return the lead with somebody in place of nobody, or of an officer who has left (fact Q22: every task is owned)."""
+    if lead.owner_id != in_place_of:
+        return LeadChange(lead, ignored="owned")
+    lead = replace(lead, owner_id=owner_id)
+    return LeadChange(tell(lead, lambda common: LeadAssigned(**common, owner_id=owner_id), cause, now))
 
 
 def contact(lead: Lead, call: Call, now: datetime) -> LeadChange:
     """Return what a talk with a person makes of a lead: touches decided before are void, the task is done."""
     if call.contact_id in lead.seen:
         return LeadChange(lead, ignored="duplicate")
-    lead, closed = without_task(replace(lead, status="contacted", contacted_at=now), "contacted", now)
+    talked = talked_at(call) or call.over_at
+    lead = replace(lead, status="contacted", contacted_at=max(talked, lead.contacted_at or talked))
+    lead = without_task(lead, "contacted", now)
     lead = tell(
         lead,
         lambda common: LeadContacted(**common, officer_id=answered_by(call), call_id=call.call_id),
-        cause_of(call, call.contact_id),
+        replace(cause_of_decision(call), id=call.contact_id),
         now,
     )
-    return LeadChange(marked(halted(lead), call.contact_id), closed)
+    return LeadChange(marked(halted(lead), call.contact_id))
 
 
 def add_voicemails(lead: Lead, call: Call, event_id: str, now: datetime) -> LeadChange:
@@ -153,6 +152,10 @@ def add_voicemails(lead: Lead, call: Call, event_id: str, now: datetime) -> Lead
     if lead.task is not None:
         lead = with_task(lead, TaskRequest(lead.task.due_at, "voicemail", voicemails=call.voicemails), now)
     return LeadChange(marked(lead, event_id))
+
+
+def _days(*days: str | date) -> tuple[str, ...]:
+    return tuple(sorted({str(day) for day in days}))[-DAYS_LIMIT:]
 
 
 def _reason(call: Call) -> str:

@@ -1,13 +1,16 @@
 """What a borrower's text makes of a lead: one text, one event, the strongest it can be."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from schemas.leads import Answers, LeadOptedIn, LeadOptedOut, LeadReplied
+from schemas.ids import lead_id
+from schemas.leads import Answers, LeadAssigned, LeadOptedIn, LeadOptedOut, LeadReplied
 from services.leads.domain.intents import purpose_of
 from services.leads.domain.messages import Reply
-from services.leads.domain.model import Cause, Lead, LeadChange
+from services.leads.domain.model import SEEN_LIMIT, Cause, Lead, LeadChange
 from services.leads.domain.outbox import halted, marked, tell
+from services.leads.domain.place import Place
 from services.leads.domain.tasks import TaskRequest, with_task
 from services.policy.optout import Keyword
 
@@ -36,6 +39,47 @@ def apply_reply(lead: Lead, reply: Reply, now: datetime) -> LeadChange:
     return _answer(lead, reply, now)
 
 
+def open_by_text(
+    reply: Reply,
+    *,
+    place: Place,
+    owner_id: str | None,
+    now: datetime,
+    opted_out: bool,
+    earlier: Sequence[Reply] = (),
+) -> Lead:
+    """Return the lead of a text from someone who has none: owned, with a task, and without a `lead.opened`.
+
+    So no "sorry I missed your call" starts. Its id comes from the text's event, and `opened_by_call` names that.
+
+    Args:
+        reply: the text; it is an answer, not a word that only steers texting.
+        place: the branch that was texted, and its day.
+        owner_id: who has been taken for it.
+        now: virtual.
+        opted_out: the number is in `suppressions`: there is a lead and a task, and no text.
+        earlier: the caller's texts from before, this one among them or not.
+    """
+    lead = Lead(
+        lead_id=lead_id(reply.event_id),
+        lender_id=reply.lender_id,
+        caller=reply.caller,
+        branch_id=place.branch_id,
+        owner_id=owner_id,
+        source="Inbound text",
+        texting="stopped" if opted_out else "open",
+        seen=tuple(text.event_id for text in earlier if text.event_id != reply.event_id)[-(SEEN_LIMIT - 1) :],
+        first_reply_at=min((text.at for text in earlier if text.keyword is Keyword.NONE), default=None),
+        opened_by_call=f"text:{reply.event_id}",
+        first_contact_at=reply.at,
+        local_day=place.local_day,
+    )
+    lead = apply_reply(lead, reply, now).lead
+    if owner_id is not None:
+        lead = tell(lead, lambda common: LeadAssigned(**common, owner_id=owner_id), reply.cause, now)
+    return lead
+
+
 def opt_out(lead: Lead, message_id: str, cause: Cause, now: datetime) -> LeadChange:
     """Return the lead with no more texts. The task stays and says why: a person may have promised a call."""
     lead = replace(lead, texting="stopped")
@@ -47,7 +91,8 @@ def opt_out(lead: Lead, message_id: str, cause: Cause, now: datetime) -> LeadCha
 
 
 def _opt_in(lead: Lead, reply: Reply, now: datetime) -> LeadChange:
-    lead = replace(lead, texting="open")
+    opted_in_at = max(reply.event_at, lead.opted_in_at or reply.event_at)
+    lead = replace(lead, texting="open", opted_in_at=opted_in_at)
     answers = Answers(purpose=lead.purpose)
     lead = tell(
         lead, lambda common: LeadOptedIn(**common, message_id=reply.message_id, answers=answers), reply.cause, now

@@ -53,8 +53,8 @@ def _merged(have: tuple[Voicemail, ...], more: tuple[Voicemail, ...]) -> tuple[V
     return tuple(found.values())[-VOICEMAILS_LIMIT:]
 
 
-def without_task(lead: Lead, outcome: str, now: datetime) -> tuple[Lead, Task | None]:
-    """Return the lead without its task, and the task as it is to be logged; None when there was none."""
+def without_task(lead: Lead, outcome: str, now: datetime) -> Lead:
+    """Return the lead without its task, which it keeps as the one closed last, to be logged."""
     if lead.task is None:
-        return lead, None
-    return replace(lead, task=None), replace(lead.task, state="done", closed_at=now, outcome=outcome)
+        return lead
+    return replace(lead, task=None, task_closed=replace(lead.task, state="done", closed_at=now, outcome=outcome))

@@ -150,6 +150,13 @@ async def test_leads_refuses_to_start_with_another_number_key(rig: Rig) -> None:
         await other.start("leads")
 
 
+async def test_leads_refuses_to_start_on_topics_that_differ_from_the_code(rig: Rig) -> None:
+    """With another number of partitions a caller's events would not stay in one."""
+    system = rig.system("other", RINGBACK_TOPIC_PARTITIONS="13")
+    with pytest.RaisesGroup(pytest.RaisesExc(SystemFailure, match="12 partitions, needs 13")):
+        await system.start("leads")
+
+
 async def test_operations_port_answers_and_logs_and_metrics_name_no_caller(rig: Rig) -> None:
     system = await rig.start()
     call = InboundCall("CA-int-6", rig.caller())

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.policy.directory import Directory, Policies, StatePolicy
-from tests.unit.leads.events import AT, CALLER, InboundCall
+from tests.unit.leads.events import AT, CALLER, InboundCall, text
 from tests.unit.leads.rig import Rig, directory
 
 HOUR_S = 3600.0
@@ -66,3 +66,43 @@ async def test_second_call_at_night_leaves_the_task_in_the_morning_and_one_by_da
     rig.clock.virtual = AT + timedelta(seconds=early_s)
     await rig.give(*InboundCall("CA3", offset_s=early_s - 60).missed())
     assert rig.lead()["task"]["due_at"] <= NEXT_MORNING
+
+
+def _without(lender: Directory, gone: str) -> Directory:
+    """Return the lender after an officer has left."""
+    branches = tuple(
+        one.model_copy(update={"officers": tuple(who for who in one.officers if who != gone)})
+        for one in lender.branches
+    )
+    officers = tuple(one for one in lender.officers if one.id != gone)
+    return lender.model_copy(update={"officers": officers, "branches": branches})
+
+
+async def test_lead_of_an_officer_who_has_left_goes_to_another_with_the_next_missed_call(rig: Rig) -> None:
+    await rig.give(*InboundCall().missed())
+    gone = rig.lead()["owner_id"]
+    rig.lender = _without(rig.lender, gone)
+    rig.restart()
+    rig.clock.move(3600)
+    await rig.give(*InboundCall("CA2", offset_s=3600).missed())
+    owner = rig.lead()["owner_id"]
+    assert rig.lender.officer(owner) is not None
+    assert rig.types == ["lead.opened", "lead.assigned", "lead.assigned", "lead.called_again"]
+    assert rig.told[-1].lead.owner_id == owner
+
+
+async def test_lead_of_an_officer_who_has_left_goes_to_another_with_the_borrowers_next_text(rig: Rig) -> None:
+    await rig.give(*InboundCall().missed())
+    rig.lender = _without(rig.lender, rig.lead()["owner_id"])
+    rig.restart()
+    await rig.give(text("Hello?"))
+    assert rig.lender.officer(rig.lead()["owner_id"]) is not None
+    assert rig.types[2:] == ["lead.replied", "lead.assigned"]
+
+
+async def test_officer_who_is_missing_from_mongodb_is_stored_and_gets_leads(rig: Rig) -> None:
+    """A restored backup may lack an officer whom the directory names; the call must not become a dead letter."""
+    rig.store.officers_.clear()
+    await rig.give(*InboundCall().missed())
+    owner = rig.lead()["owner_id"]
+    assert rig.store.officers_[owner]["assigned_today"] == 1

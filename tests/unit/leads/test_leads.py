@@ -320,3 +320,50 @@ async def test_stored_lead_is_a_card_that_the_notifier_can_read(rig: Rig) -> Non
 async def test_event_of_another_topic_is_ignored(rig: Rig) -> None:
     await rig.give(*InboundCall().missed())
     assert await rig.give(event("x:1", rig.told[0])) == [ignored("not_for_us")]
+
+
+async def test_answered_call_whose_caller_is_named_only_after_its_decision_contacts_the_lead(rig: Rig) -> None:
+    await rig.give(*InboundCall("CA0", offset_s=-9000).missed())
+    call = InboundCall(legs=1)
+    await rig.give(call.leg_answered(named=False))
+    await rig.settle(181)
+    assert (rig.call()["outcome"], rig.types[-1]) == ("answered", "lead.assigned")
+    await rig.give(call.started())
+    assert (rig.types[-1], rig.lead()["status"], rig.call()["applied"]) == ("lead.contacted", "contacted", True)
+
+
+async def test_closed_task_is_logged_as_it_was_closed_although_a_text_came_first(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.give(*InboundCall("CA0", offset_s=-900).missed())
+    save, once = rig.store.save_lead, False
+    other = rig.instance()
+
+    async def save_late(before: Lead, after: Lead, now: datetime) -> Lead | None:
+        nonlocal once
+        if not once:
+            once = True
+            await other.handle(text("call me about a refi", "SM5"))
+        return await save(before, after, now)
+
+    monkeypatch.setattr(rig.store, "save_lead", save_late)
+    call = InboundCall(legs=1)
+    await rig.give(call.started(), call.leg_answered())
+    (logged,) = rig.store.task_log.values()
+    assert (logged["reasons"], logged["outcome"]) == (["missed_call", "callback_asked"], "contacted")
+
+
+async def test_closed_task_is_logged_by_the_repeated_event_when_its_log_failed(rig: Rig) -> None:
+    await rig.give(*InboundCall("CA0", offset_s=-900).missed())
+    call = InboundCall(legs=1)
+    await rig.give(call.started())
+    for moment in itertools.count():
+        rig.store.away_after = moment
+        try:
+            await rig.give(call.leg_answered())
+            break
+        except TransientError:
+            rig.restart()
+    rig.store.away_after = None
+    await rig.give(call.leg_answered())
+    assert [one["outcome"] for one in rig.store.task_log.values()] == ["contacted"]
