@@ -35,6 +35,7 @@ from services.notifier.domain.facts import (
 )
 from services.notifier.domain.gate import GateVerdict, Hold, Open, gate
 from services.notifier.domain.machine import decide
+from services.notifier.last_look import LastLook
 from services.notifier.results import DeliveryResults
 from services.policy.directory import Directory, DirectoryError
 from services.policy.suppression import suppression_id
@@ -47,8 +48,6 @@ from services.runtime.mongo_errors import StoreRefused
 log = structlog.get_logger(__name__)
 
 POST_WITHIN_S: Final = 10.0
-READ_FRESH_S: Final = 1.0
-"""What the gate was told may be this old when the request goes out, not more."""
 CLAIM_FOR: Final = timedelta(seconds=15)
 VALIDITY_S: Final = (1, 36_000)
 LIST_SLACK: Final = timedelta(seconds=30)
@@ -139,10 +138,8 @@ class Shell:
         Raises:
             TransientError: MongoDB is away, and no request has been made; `recover` undoes what was half done.
         """
-        borrower = await self.store.borrower(
-            delivery.lead_id, suppression_id(self.number_key, delivery.lender_id, delivery.caller)
-        )
-        read_s = self.clock.monotonic_s()
+        read_s = self.clock.monotonic_s()  # before the read: what it returns may be as old as that
+        borrower = await self._borrower(delivery)
         verdict = self._gate(delivery, borrower)
         if not isinstance(verdict, Open):
             await self._stop(delivery, verdict)
@@ -167,25 +164,32 @@ class Shell:
             return
         if saved != "saved":
             return  # another instance has it now
-        posting = replace(posting, rev=posting.rev + 1)
-        # Nothing awaits between this look at the tail and the request; the tail costs nothing to ask again.
-        verdict = self._gate(posting, borrower)
-        if not isinstance(verdict, Open) or self.clock.monotonic_s() - read_s > READ_FRESH_S:
-            await self.results.settle_surely(posting, NotSent("gate_closed_again", pause=False))
-            return
-        now, posted_real = self.clock.now(), self.clock.real_now()
-        left_s = int((delivery.expires_at - now).total_seconds())
+        look = LastLook(
+            posting=replace(posting, rev=posting.rev + 1),
+            borrower=borrower,
+            read_s=read_s,
+            write_before_s=began_s + POST_WITHIN_S,
+            read=self._borrower,
+            gate=self._gate,
+            clock=self.clock,
+        )
+        left_s = int((delivery.expires_at - self.clock.now()).total_seconds())
         before_s = self.clock.monotonic_s()
         answer = await self.provider.send(
             text,
             callback_url=f"{self.public_base_url}/webhooks/twilio/message-status?touch={quote(delivery.touch_id)}",
             validity_s=min(max(left_s, VALIDITY_S[0]), VALIDITY_S[1]),
-            write_before_s=began_s + POST_WITHIN_S,
+            last_look=look,
         )
         metrics.PROVIDER_SECONDS.observe(self.clock.monotonic_s() - before_s)
         metrics.PROVIDER_OUTCOMES.labels(OUTCOME_NAMES[type(answer)]).inc()
         self._note(answer)
-        await self.results.settle_surely(replace(posting, posted_real=posted_real), answer)
+        posted_real = look.posted_real or look.posting.posted_real
+        await self.results.settle_surely(replace(look.posting, posted_real=posted_real), answer)
+
+    async def _borrower(self, delivery: Delivery) -> Borrower:
+        suppression = suppression_id(self.number_key, delivery.lender_id, delivery.caller)
+        return await self.store.borrower(delivery.lead_id, suppression)
 
     def _gate(self, delivery: Delivery, borrower: Borrower) -> GateVerdict:
         now = self.clock.now()

@@ -4,19 +4,19 @@ The SDK's own async client has no time-out at all (it hands `None` to aiohttp), 
 after a 5xx, which would text the same borrower twice. So ours has one time-out and no retries.
 """
 
+import asyncio
 import base64
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp import client_exceptions as http
-from twilio.base.exceptions import TwilioException, TwilioRestException, TwilioServiceException
+from twilio.base.exceptions import TwilioRestException, TwilioServiceException
 from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
@@ -25,7 +25,6 @@ from services.notifier.domain.codes import meaning_of_error
 from services.notifier.domain.delivery import RenderedText
 from services.notifier.domain.facts import LeftInDoubt, NotSent, ProviderAccepted, SendOutcome
 from services.notifier.errors import ProviderAway
-from services.runtime.clock import monotonic_s
 
 TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 4.0
@@ -42,6 +41,10 @@ class Listed:
     created_at: datetime
 
 
+LastLook = Callable[[], Awaitable[NotSent | None]]
+"""Asked once, right before a request is written: None lets it go."""
+
+
 class TextProvider(Protocol):
     """A provider that carries texts."""
 
@@ -51,90 +54,71 @@ class TextProvider(Protocol):
     async def stop(self) -> None:
         """Close the connections."""
 
-    async def send(
-        self, text: RenderedText, *, callback_url: str, validity_s: int, write_before_s: float
-    ) -> SendOutcome:
-        """Send a text once; never raises.
+    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: LastLook) -> SendOutcome:
+        """Send a text once; never raises, unless it is cancelled after the request was written.
 
         Args:
             text: what to send.
             callback_url: where receipts go.
             validity_s: how long the provider may try.
-            write_before_s: on the monotonic clock; from then on the request is not written.
+            last_look: awaited once a connection is there and before the first byte. Whatever ends the request before it
+                has said yes, the text is known not to be sent.
         """
 
     async def listed(self, to: str, from_number: str) -> list[Listed]:
         """Return the newest messages between two numbers; raises ProviderAway."""
 
 
-class _TooLate(Exception):
-    """The request would have been written after `post_by`."""
+class _NotNow(Exception):
+    """The last look said no."""
 
 
-ERRORS: Final[Sequence[tuple[type[BaseException], str]]] = (
-    # Most specific first. `unsent`: nothing of the request reached the provider. `answer`: the API answered, and its code
-    # says what. `doubt`: nobody can say. A test fails on an error that a vendor adds and that is not listed here.
-    (_TooLate, "unsent"),
-    (TwilioRestException, "answer"),
-    (TwilioServiceException, "answer"),
-    (TwilioException, "doubt"),
-    (http.ClientConnectorDNSError, "unsent"),
-    (http.ClientProxyConnectionError, "unsent"),
-    (http.UnixClientConnectorError, "unsent"),
-    (http.ClientConnectorSSLError, "unsent"),
-    (http.ClientConnectorCertificateError, "unsent"),
-    (http.ClientSSLError, "unsent"),
-    (http.ClientConnectorError, "unsent"),
-    (http.ConnectionTimeoutError, "unsent"),
-    (http.ServerFingerprintMismatch, "unsent"),
-    (http.InvalidUrlRedirectClientError, "doubt"),
-    (http.NonHttpUrlRedirectClientError, "doubt"),
-    (http.RedirectClientError, "doubt"),
-    (http.InvalidUrlClientError, "unsent"),
-    (http.NonHttpUrlClientError, "unsent"),
-    (http.InvalidURL, "unsent"),
-    (http.ContentTypeError, "doubt"),
-    (http.WSServerHandshakeError, "doubt"),
-    (http.ClientHttpProxyError, "doubt"),
-    (http.TooManyRedirects, "doubt"),
-    (http.ClientResponseError, "doubt"),
-    (http.ClientConnectionResetError, "doubt"),
-    (http.ClientOSError, "doubt"),
-    (http.ServerDisconnectedError, "doubt"),
-    (http.SocketTimeoutError, "doubt"),
-    (http.ServerTimeoutError, "doubt"),
-    (http.ServerConnectionError, "doubt"),
-    (http.ClientConnectionError, "doubt"),
-    (http.ClientPayloadError, "doubt"),
-    (http.UploadAbortedError, "doubt"),
-    (http.ClientError, "doubt"),
-    (TimeoutError, "doubt"),
-    (OSError, "doubt"),
-    (ValueError, "doubt"),  # an answer that is not JSON
-    (Exception, "doubt"),
-)
+@dataclass(slots=True)
+class _Writing:
+    """One request that must ask before it is written."""
+
+    last_look: LastLook
+    refusal: NotSent | None = None
+    written: bool = False
+
+    async def ask(self) -> None:
+        """Let the request be written, or raise."""
+        self.refusal = await self.last_look()
+        if self.refusal is not None:
+            raise _NotNow
+        self.written = True  # nothing may stand between this and the first byte
+
+    def outcome_of(self, error: BaseException) -> SendOutcome:
+        """Return what an error says about the text.
+
+        Where nothing was written, no kind of error can mean that the text went. Where it was, only an answer of the API
+        says what became of it.
+        """
+        if not self.written:
+            return self.refusal or NotSent(type(error).__name__)
+        if isinstance(error, TwilioRestException | TwilioServiceException):
+            return meaning_of_error(int(error.status or 0), int(error.code) if error.code else None)
+        return LeftInDoubt(type(error).__name__)
 
 
-def outcome_of(error: BaseException) -> SendOutcome:
-    """Return what an exception out of the SDK says about the text."""
-    kind = next(kind for error_type, kind in ERRORS if isinstance(error, error_type))
-    if kind == "answer":
-        code = getattr(error, "code", None)
-        return meaning_of_error(int(getattr(error, "status", 0)), int(code) if code else None)
-    name = type(error).__name__.lstrip("_")
-    return NotSent(name) if kind == "unsent" else LeftInDoubt(name)
+_writing: ContextVar[_Writing | None] = ContextVar("writing", default=None)
 
 
-_write_before_s: ContextVar[float | None] = ContextVar("write_before_s", default=None)
+async def _before_the_first_byte(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    """Ask. aiohttp awaits this on the connected socket before it writes; raising here writes nothing and closes it.
+
+    Raising in its hooks for connections would leak the connection instead.
+    """
+    if context.trace_request_ctx is not None:
+        await context.trace_request_ctx.ask()
 
 
-@contextmanager
-def _writing_before(limit_s: float) -> Iterator[None]:
-    token = _write_before_s.set(limit_s)
-    try:
-        yield
-    finally:
-        _write_before_s.reset(token)
+def session_that_asks() -> aiohttp.ClientSession:
+    """Return a session whose requests ask before they are written."""
+    traces = aiohttp.TraceConfig()
+    traces.on_request_headers_sent.append(_before_the_first_byte)
+    connector = aiohttp.TCPConnector(limit=256, keepalive_timeout=KEEPALIVE_S)
+    return aiohttp.ClientSession(connector=connector, trace_configs=[traces])
 
 
 class HttpClient(AsyncHttpClient):  # type: ignore[misc]
@@ -162,11 +146,15 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]
             sent["Authorization"] = "Basic " + base64.b64encode(":".join(auth).encode()).decode()
         parts = urlsplit(uri)
         url = self._base_url + parts.path + (f"?{parts.query}" if parts.query else "")
-        limit_s = _write_before_s.get()
-        if limit_s is not None and monotonic_s() >= limit_s:
-            raise _TooLate
         async with self._session.request(
-            method.upper(), url, params=params, data=data, headers=sent, timeout=self._timeout, allow_redirects=False
+            method.upper(),
+            url,
+            params=params,
+            data=data,
+            headers=sent,
+            timeout=self._timeout,
+            allow_redirects=False,
+            trace_request_ctx=_writing.get(),
         ) as answer:
             return Response(answer.status, await answer.text(), answer.headers)
 
@@ -182,8 +170,7 @@ class TwilioProvider:
 
     async def start(self) -> None:
         """Make the session, and load the parts of the SDK that it would load during the first text."""
-        connector = aiohttp.TCPConnector(limit=256, keepalive_timeout=KEEPALIVE_S)
-        self._session = aiohttp.ClientSession(connector=connector)
+        self._session = session_that_asks()
         # A region or edge in the machine's environment must not send texts elsewhere; the SDK would ignore `{}`.
         self._client = Client(
             self._account_sid,
@@ -201,24 +188,27 @@ class TwilioProvider:
         if self._session is not None:
             await self._session.close()
 
-    async def send(
-        self, text: RenderedText, *, callback_url: str, validity_s: int, write_before_s: float
-    ) -> SendOutcome:
+    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: LastLook) -> SendOutcome:
         """POST once."""
+        writing = _Writing(last_look)
+        token = _writing.set(writing)
         try:
-            with _writing_before(write_before_s):
-                message = await self._messages().create_async(
-                    to=text.to,
-                    from_=text.from_number,
-                    body=text.body,
-                    status_callback=callback_url,
-                    validity_period=validity_s,
-                )
-            if not message.sid:
-                return LeftInDoubt("an answer without a sid")
-            return ProviderAccepted(str(message.sid))
+            message = await self._messages().create_async(
+                to=text.to,
+                from_=text.from_number,
+                body=text.body,
+                status_callback=callback_url,
+                validity_period=validity_s,
+            )
+        except asyncio.CancelledError as cancelled:
+            if writing.written:
+                raise
+            return writing.outcome_of(cancelled)  # what is known is saved first; a second cancellation ends that too
         except Exception as error:
-            return outcome_of(error)
+            return writing.outcome_of(error)
+        finally:
+            _writing.reset(token)
+        return ProviderAccepted(str(message.sid)) if message.sid else LeftInDoubt("an answer without a sid")
 
     async def listed(self, to: str, from_number: str) -> list[Listed]:
         """GET the list, newest first. Not filtered by date sent: a queued text has none."""
@@ -233,7 +223,7 @@ class TwilioProvider:
 class FakeProvider:
     """Answers as it is told: with `answers` first, then by accepting every text."""
 
-    answers: list[SendOutcome | BaseException] = field(default_factory=list)
+    answers: list[SendOutcome] = field(default_factory=list)
     texts: list[tuple[RenderedText, str, int]] = field(default_factory=list)
     list_of: list[Listed] = field(default_factory=list)
     away: bool = False
@@ -244,17 +234,12 @@ class FakeProvider:
     async def stop(self) -> None:
         """Nothing to close."""
 
-    async def send(
-        self, text: RenderedText, *, callback_url: str, validity_s: int, write_before_s: float
-    ) -> SendOutcome:
+    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: LastLook) -> SendOutcome:
         """Take it, or answer as told."""
-        if monotonic_s() >= write_before_s:
-            return NotSent("TooLate")
+        if refusal := await last_look():
+            return refusal
         self.texts.append((text, callback_url, validity_s))
-        answer = self.answers.pop(0) if self.answers else ProviderAccepted(f"SM{len(self.texts):032x}")
-        if isinstance(answer, BaseException):
-            return outcome_of(answer)
-        return answer
+        return self.answers.pop(0) if self.answers else ProviderAccepted(f"SM{len(self.texts):032x}")
 
     async def listed(self, to: str, from_number: str) -> list[Listed]:
         """Return what it was told."""

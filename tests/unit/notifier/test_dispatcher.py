@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from schemas.touches import TouchDue
-from services.notifier.adapters.twilio import FakeProvider, Listed
+from services.notifier.adapters.twilio import FakeProvider, LastLook, Listed
 from services.notifier.dispatcher import Dispatcher, DoubtSweep, OutboxSweep
 from services.notifier.domain.delivery import DeliveryState, RenderedText
 from services.notifier.domain.facts import LeftInDoubt, ProviderAccepted, SendOutcome
@@ -28,9 +28,7 @@ class SlowProvider(FakeProvider):
         self.may_answer = asyncio.Event()
         rig.shell.provider = self
 
-    async def send(
-        self, text: RenderedText, *, callback_url: str, validity_s: int, write_before_s: float
-    ) -> SendOutcome:
+    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: LastLook) -> SendOutcome:
         self.started.append(callback_url.rsplit("=", 1)[1])
         await self.may_answer.wait()
         return ProviderAccepted(f"SM{len(self.started)}-{callback_url[-6:]}")

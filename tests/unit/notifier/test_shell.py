@@ -1,5 +1,6 @@
 """The shell among fakes: a touch comes in, passes the gate, and is sent once or not at all."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,11 +9,13 @@ import pytest
 
 from schemas.touches import TouchFailed, TouchSuppressed
 from services.notifier.adapters.memory import MemoryDeliveries
-from services.notifier.adapters.store import Saved
-from services.notifier.domain.delivery import Delivery, DeliveryState
-from services.notifier.domain.facts import LeftInDoubt, NotSent, Refused
+from services.notifier.adapters.store import Borrower, Saved
+from services.notifier.adapters.twilio import FakeProvider, LastLook
+from services.notifier.domain.delivery import Delivery, DeliveryState, RenderedText
+from services.notifier.domain.facts import LeftInDoubt, NotSent, Refused, SendOutcome
 from services.notifier.domain.gate import Tail
-from services.notifier.shell import READ_FRESH_S
+from services.notifier.last_look import READ_FRESH_S
+from services.notifier.shell import POST_WITHIN_S
 from services.runtime.handled import APPLIED, ignored
 from services.runtime.mongo_errors import StoreRefused
 from tests.infra.clock import FakeClock
@@ -145,10 +148,92 @@ class SlowToSave(MemoryDeliveries):
         return await super().save(delivery)
 
 
-async def test_what_the_gate_was_told_more_than_a_second_ago_is_asked_again() -> None:
+async def test_what_the_gate_was_told_more_than_a_second_ago_is_read_again_before_the_request() -> None:
     clock = FakeClock(OPEN, real=REAL)
     rig = Rig(clock=clock, store=SlowToSave(clock=clock))
+    assert (await rig.run()).state is DeliveryState.SENT
+    assert len(rig.provider.texts) == 1
+
+
+@dataclass
+class SlowToConnect(FakeProvider):
+    """Needs three seconds for a connection; `meanwhile` happens then."""
+
+    clock: FakeClock = field(kw_only=True)
+    meanwhile: Callable[[], object] = field(default=lambda: None)
+
+    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: LastLook) -> SendOutcome:
+        self.clock.mono_s += 3.0
+        self.meanwhile()
+        return await super().send(text, callback_url=callback_url, validity_s=validity_s, last_look=last_look)
+
+
+@pytest.mark.parametrize("reason", ["opted_out", "overtaken"])
+async def test_stop_or_contact_while_the_connection_is_made_keeps_the_request_from_being_written(reason: str) -> None:
+    clock = FakeClock(OPEN, real=REAL)
+    provider = SlowToConnect(clock=clock)
+    rig = Rig(clock=clock, provider=provider)
+    provider.meanwhile = lambda: STOPPED[reason](rig)
+    stored = await rig.run()
+    assert (stored.state, stored.sent_key, rig.provider.texts) == (DeliveryState.ACCEPTED, None, [])
+    await rig.again()
+    assert rig.stored().reason == reason
+
+
+@dataclass
+class SlowToRead(MemoryDeliveries):
+    """Takes nine seconds for the first read, and reads a borrower who says STOP right after it began."""
+
+    clock: FakeClock = field(kw_only=True)
+    reads: int = 0
+
+    async def borrower(self, lead_id: str, suppression_id: str) -> Borrower:
+        self.reads += 1
+        found = await super().borrower(lead_id, suppression_id)
+        if self.reads == 1:
+            self.suppressions[suppression_id] = {"_id": suppression_id}
+            self.clock.mono_s += 0.9 * POST_WITHIN_S
+        return found
+
+
+async def test_freshness_counts_from_before_a_slow_read() -> None:
+    clock = FakeClock(OPEN, real=REAL)
+    rig = Rig(clock=clock, store=SlowToRead(clock=clock))
     assert (await rig.run()).state is DeliveryState.ACCEPTED
+    assert rig.provider.texts == []
+
+
+@dataclass
+class HangsAtTheLastLook(MemoryDeliveries):
+    """Answers the first read only."""
+
+    reads: int = 0
+
+    async def borrower(self, lead_id: str, suppression_id: str) -> Borrower:
+        self.reads += 1
+        if self.reads > 1:
+            await asyncio.Event().wait()
+        return await super().borrower(lead_id, suppression_id)
+
+
+async def test_last_look_that_gets_no_answer_sends_nothing_and_the_text_waits() -> None:
+    clock = FakeClock(OPEN, real=REAL)
+    rig = Rig(clock=clock, provider=SlowToConnect(clock=clock), store=HangsAtTheLastLook())
+    waiting = await asyncio.wait_for(rig.run(), 5)
+    assert (waiting.state, waiting.sent_key, rig.provider.texts) == (DeliveryState.ACCEPTED, None, [])
+    assert waiting.not_before > OPEN
+
+
+async def test_text_past_its_time_to_post_is_not_written() -> None:
+    clock = FakeClock(OPEN, real=REAL)
+    provider = SlowToConnect(clock=clock)
+
+    def hang() -> None:
+        clock.mono_s += POST_WITHIN_S
+
+    provider.meanwhile = hang
+    rig = Rig(clock=clock, provider=provider)
+    assert (await rig.run()).reason == "too_late"
     assert rig.provider.texts == []
 
 
