@@ -118,11 +118,19 @@ class Dispatcher(Rounds):
         self._shell.health.idle_checks.append(self._busy)
 
     async def round(self) -> None:
-        """DeliveryClaim what is due, as far as there is room, and work on it."""
+        """Claim what is due, as far as there is room, and work on it.
+
+        With the tail away no borrower's text is claimed only to be put back: officers' texts would wait behind thousands.
+        """
         for lane in LANES:
             while not self.stopping and (room := self._room(lane)) > 0:
-                clock = self._shell.clock
-                found = await self._shell.store.claim_due(lane, room, self._shell.new_claim(), clock.now())
+                found = await self._shell.store.claim_due(
+                    lane,
+                    room,
+                    self._shell.new_claim(),
+                    self._shell.clock.now(),
+                    borrowers_held=self._shell.tail.is_away(),
+                )
                 await self.each(found, self._take_found, key=touch_of)
                 if _count_readable(found) < room:
                     break

@@ -22,8 +22,10 @@ from services.notifier.adapters.twilio import TextProvider
 from services.notifier.domain.compose import Unsendable, compose
 from services.notifier.domain.delivery import Delivery, DeliveryState
 from services.notifier.domain.facts import (
+    CameTooLate,
     CannotCompose,
     GateClosed,
+    Hold,
     LeftInDoubt,
     NotListed,
     NotSent,
@@ -33,7 +35,7 @@ from services.notifier.domain.facts import (
     Refused,
     SendOutcome,
 )
-from services.notifier.domain.gate import GateVerdict, Hold, Open, gate
+from services.notifier.domain.gate import GateVerdict, Open, gate
 from services.notifier.domain.machine import decide
 from services.notifier.last_look import LastLook
 from services.notifier.results import DeliveryResults
@@ -210,16 +212,10 @@ class Shell:
         except DirectoryError:
             return False
 
-    async def _stop(self, delivery: Delivery, verdict: GateVerdict) -> None:
+    async def _stop(self, delivery: Delivery, verdict: GateClosed | CameTooLate | Hold) -> None:
         if isinstance(verdict, Hold):
             metrics.HELD.labels(verdict.why).inc()
-            await self.release(delivery)
-        elif not isinstance(verdict, Open):
-            await self.results.settle(delivery, verdict)
-
-    async def release(self, delivery: Delivery) -> None:
-        """Give a claim back, so that the next look finds the delivery."""
-        await self.store.save(replace(delivery, claim_by=None, claim_until_real=None))
+        await self.results.settle(delivery, verdict)
 
     async def recover(self, touch_id: str, claim_by: str | None) -> Delivery | None:
         """Undo what MongoDB's absence interrupted before any request; return the delivery to go on with, or None."""

@@ -247,3 +247,13 @@ async def test_delivery_that_is_too_large_is_refused_for_good(store: DeliverySto
     with pytest.raises(StoreRefused):
         await store.save(huge)
     assert await store.get("touch-1") == another(1)
+
+
+async def test_while_borrowers_are_held_only_officers_and_expired_texts_are_claimed(store: DeliveryStore) -> None:
+    await store.insert(another(1))
+    await store.insert(another(2, audience="officer"))
+    await store.insert(another(3, expires_at=OPEN))
+    by = DeliveryClaim(by="me", at_real=REAL, until_real=UNTIL)
+    found = await store.claim_due("urgent", 9, by, OPEN, borrowers_held=True)
+    assert {one.touch_id for one in found} == {"touch-2", "touch-3"}
+    assert [one.touch_id for one in await store.claim_due("urgent", 9, by, OPEN)] == ["touch-1"]

@@ -93,13 +93,16 @@ class MemoryDeliveries:
         owner = self.officers.get(lead.get("owner_id") or "") if lead else None
         return borrower_of(lead, owner, [held] if held else [])
 
-    async def claim_due(self, lane: Lane, limit: int, claim: DeliveryClaim, now: datetime) -> Found:
-        """DeliveryClaim what is due."""
+    async def claim_due(
+        self, lane: Lane, limit: int, claim: DeliveryClaim, now: datetime, *, borrowers_held: bool = False
+    ) -> Found:
+        """Claim what is due."""
         self._answer()
         due = [
             doc
             for doc in self._in_state(DeliveryState.ACCEPTED)
             if doc.get("lane") == lane and doc["not_before"] <= now and _free(doc, claim.at_real)
+            if not borrowers_held or doc["audience"] == "officer" or doc["expires_at"] <= now
         ]
         found: list[Delivery | BrokenDelivery] = []
         for one in _first(sorted(due, key=lambda doc: doc["not_before"]), limit):

@@ -121,10 +121,15 @@ class MongoDeliveries:
         lead = found[0]
         return borrower_of(lead, next(iter(lead["owner"]), None), lead["held"])
 
-    async def claim_due(self, lane: Lane, limit: int, claim: DeliveryClaim, now: datetime) -> Found:
+    async def claim_due(
+        self, lane: Lane, limit: int, claim: DeliveryClaim, now: datetime, *, borrowers_held: bool = False
+    ) -> Found:
         """Find what is due, then claim each with its `rev`; one that another instance took is left out."""
         free = [{"claim_until_real": {"$exists": False}}, {"claim_until_real": {"$lte": claim.at_real}}]
-        due = {"state": DeliveryState.ACCEPTED.value, "lane": lane, "not_before": {"$lte": now}, "$or": free}
+        either: list[Document] = [{"$or": free}]
+        if borrowers_held:
+            either.append({"$or": [{"audience": "officer"}, {"expires_at": {"$lte": now}}]})
+        due = {"state": DeliveryState.ACCEPTED.value, "lane": lane, "not_before": {"$lte": now}, "$and": either}
         found = await self._many(due, "not_before", limit)
         readable = [one for one in found if isinstance(one, Delivery)]
         broken = [one for one in found if isinstance(one, BrokenDelivery)]

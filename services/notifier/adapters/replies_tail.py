@@ -36,6 +36,9 @@ class RepliesTail(Protocol):
     def of(self, key: str) -> Tail:
         """Return what is known of one caller (`lender:number`), now."""
 
+    def is_away(self) -> bool:
+        """Return whether no borrower's text can pass now, whoever the borrower is."""
+
 
 @dataclass
 class FakeTail:
@@ -43,10 +46,15 @@ class FakeTail:
 
     complete: bool = True
     replies: dict[str, set[str]] = field(default_factory=dict)
+    away_for: set[str] = field(default_factory=set)
 
     def of(self, key: str) -> Tail:
         """Return what it was told."""
-        return Tail(self.complete, frozenset(self.replies.get(key, ())))
+        return Tail(self.complete and key not in self.away_for, frozenset(self.replies.get(key, ())))
+
+    def is_away(self) -> bool:
+        """Return what it was told."""
+        return not self.complete
 
 
 def replies_consumer(bootstrap_servers: str) -> AIOKafkaConsumer:
@@ -78,6 +86,11 @@ class KafkaTail:
         oldest_ms = (self._clock.real_now().timestamp() - WINDOW_S) * 1000
         found = self._replies.get(key, {})
         return Tail(age is not None and age <= FRESH_S, frozenset(i for i, at in found.items() if at >= oldest_ms))
+
+    def is_away(self) -> bool:
+        """Return whether it cannot vouch for any caller."""
+        age = self.age_s()
+        return age is None or age > FRESH_S
 
     def age_s(self) -> float | None:
         """Return how many seconds ago the tail was known to be complete; None when it never was."""

@@ -73,8 +73,13 @@ class DeliveryStore(Protocol):
     async def borrower(self, lead_id: str, suppression_id: str) -> Borrower:
         """Return the lead's card, its owner and whether the number is suppressed, all in one read."""
 
-    async def claim_due(self, lane: Lane, limit: int, claim: DeliveryClaim, now: datetime) -> Found:
-        """DeliveryClaim accepted deliveries of a lane that are due at `now` and nobody's, earliest first."""
+    async def claim_due(
+        self, lane: Lane, limit: int, claim: DeliveryClaim, now: datetime, *, borrowers_held: bool = False
+    ) -> Found:
+        """Claim accepted deliveries of a lane that are due at `now` and nobody's, earliest first.
+
+        With `borrowers_held` only those are claimed that can end now all the same: officers' texts and expired ones.
+        """
 
     async def outboxes(self, older_than_real: datetime, limit: int) -> Found:
         """Return deliveries whose results have waited since before then, the longest waiting first."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import get_args
+from typing import Literal, get_args
 
 from schemas.inbound import ReceiptStatus
 from schemas.touches import SuppressReason
@@ -15,6 +15,13 @@ class GateClosed:
 
     reason: SuppressReason
     until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The last gate cannot decide now; nothing is sent, and the text is tried again a little later."""
+
+    why: Literal["tail_away"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,7 @@ SendOutcome = ProviderAccepted | NotSent | Refused | LeftInDoubt
 
 DeliveryFact = (
     GateClosed
+    | Hold
     | CameTooLate
     | CannotCompose
     | PostingStarts

@@ -5,12 +5,12 @@ What it is given must be no older than a second; the shell makes sure of that.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 
 from schemas.card import LeadCard
 from schemas.touches import SuppressReason
 from services.notifier.domain.delivery import Delivery
-from services.notifier.domain.facts import CameTooLate, GateClosed
+from services.notifier.domain.facts import CameTooLate, GateClosed, Hold
 from services.policy.directory import CallerPolicy
 
 REPLY_SETTLES: Final = timedelta(seconds=30)
@@ -32,13 +32,6 @@ class Tail:
 @dataclass(frozen=True, slots=True)
 class Open:
     """It may go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """The gate cannot decide now; nothing is sent, and the text is tried again."""
-
-    why: Literal["tail_away"]
 
 
 GateVerdict = Open | Hold | GateClosed | CameTooLate

@@ -22,6 +22,7 @@ from services.notifier.domain.facts import (
     CannotCompose,
     DeliveryFact,
     GateClosed,
+    Hold,
     LeftInDoubt,
     NotListed,
     NotSent,
@@ -38,6 +39,7 @@ RANK: Final[Mapping[ReceiptStatus, int]] = {
 """Receipts come in any order: one of a lower or equal rank says nothing new."""
 
 BACKOFF_S: Final = (1, 2, 4, 8, 15)
+HOLD_PAUSE_S: Final = (1.0, 5.0)
 CONFIGURATION_PAUSE_S: Final = 30
 """A wrong credential does not fix itself; it is tried again slowly, until the text expires and becomes a task."""
 
@@ -111,6 +113,19 @@ def _suppress(delivery: Delivery, fact: GateClosed, now: datetime, real_now: dat
     return _with(ended, now, real_now, ("suppressed", said))
 
 
+def _hold(delivery: Delivery, _fact: Hold, now: datetime, _real_now: datetime) -> Decision:
+    """Free it for a while that grows with its age: texts that cannot go must not keep the senders from those that can."""
+    waited_s = (now - max(delivery.due_at, delivery.at)).total_seconds()
+    pause_s = min(max(waited_s / 2, HOLD_PAUSE_S[0]), HOLD_PAUSE_S[1]) * _spread(delivery)
+    again = min(now + timedelta(seconds=pause_s), delivery.expires_at)
+    return Decision(replace(delivery, not_before=again, claim_by=None, claim_until_real=None))
+
+
+def _spread(delivery: Delivery) -> float:
+    """Return 1 to 1.5 by the id: many texts that met one failure must not come back in one instant."""
+    return 1 + crc32(delivery.touch_id.encode()) / 0xFFFFFFFF / 2
+
+
 def _expire(delivery: Delivery, _fact: CameTooLate, now: datetime, real_now: datetime) -> Decision:
     ended = replace(delivery, state=DeliveryState.EXPIRED, reason="expired", ended_at=now)
     said = TouchSuppressed(**_step(delivery), reason="expired")
@@ -159,9 +174,7 @@ def _post(delivery: Delivery, fact: PostingStarts, now: datetime, real_now: date
 
 def _unsend(delivery: Delivery, fact: NotSent, now: datetime, _real_now: datetime) -> Decision:
     wait_s = CONFIGURATION_PAUSE_S if fact.configuration else BACKOFF_S[min(delivery.tries, len(BACKOFF_S)) - 1]
-    # The id spreads the waits: many texts that met one 429 must not come back in one instant.
-    spread = 1 + crc32(delivery.touch_id.encode()) / 0xFFFFFFFF / 2
-    not_before = now + timedelta(seconds=wait_s * spread) if fact.pause else delivery.not_before
+    not_before = now + timedelta(seconds=wait_s * _spread(delivery)) if fact.pause else delivery.not_before
     return Decision(
         replace(
             delivery,
@@ -273,6 +286,7 @@ _DELIVERED, _UNDELIVERED, _UNKNOWN = DeliveryState.DELIVERED, DeliveryState.UNDE
 
 _ROWS: Final[Mapping[type[DeliveryFact], Mapping[DeliveryState, _Rule]]] = {
     GateClosed:    _row(GateClosed, {_ACCEPTED: _suppress}, "too_late_to_stop"),
+    Hold:          _row(Hold, {_ACCEPTED: _hold}, "not_waiting"),
     CameTooLate:   _row(CameTooLate, {_ACCEPTED: _expire}, "too_late_to_stop"),
     CannotCompose: _row(CannotCompose, {_ACCEPTED: _fail}, "not_waiting"),
     PostingStarts: _row(PostingStarts, {_ACCEPTED: _post}, "not_waiting"),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
@@ -9,13 +10,16 @@ import pytest
 from prometheus_client import REGISTRY
 
 from schemas.touches import TouchDue
+from services.notifier.adapters.memory import MemoryDeliveries
+from services.notifier.adapters.store import Saved
 from services.notifier.adapters.twilio import FakeProvider, LastLook, Listed
 from services.notifier.dispatcher import Dispatcher, DoubtSweep, OutboxSweep
-from services.notifier.domain.delivery import DeliveryState, RenderedText
+from services.notifier.domain.delivery import Delivery, DeliveryState, RenderedText
 from services.notifier.domain.facts import LeftInDoubt, ProviderAccepted, SendOutcome
+from services.notifier.domain.machine import HOLD_PAUSE_S
 from services.notifier.shell import CLAIM_FOR
 from tests.infra.polling import eventually
-from tests.unit.notifier.build import LEAD, event, touch
+from tests.unit.notifier.build import KEY, LEAD, event, touch
 from tests.unit.notifier.rig import Rig
 
 
@@ -47,6 +51,17 @@ async def dispatcher(rig: Rig) -> AsyncIterator[Dispatcher]:
     for part in parts:
         await part.stop()
     await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
+async def running(made: Dispatcher) -> AsyncIterator[Dispatcher]:
+    """A dispatcher that runs without its sweeps."""
+    made.period_s = 0.02
+    await made.start()
+    task = asyncio.create_task(made.run())
+    yield made
+    await made.stop()
+    await task
 
 
 async def test_touch_is_worked_on_at_once(rig: Rig, dispatcher: Dispatcher) -> None:
@@ -181,8 +196,50 @@ async def test_card_that_cannot_be_read_sends_nothing_and_the_text_goes_once_it_
     await eventually(lambda: rig.said() == ["touch.sent"])
 
 
+class CountsSaves(MemoryDeliveries):
+    """Counts writes to what is stored: claims and releases among them."""
+
+    saves = 0
+
+    async def save(self, delivery: Delivery) -> Saved:
+        self.saves += 1
+        return await super().save(delivery)
+
+
+@pytest.mark.parametrize("away", ["tail", "partition"])
+async def test_texts_that_are_held_are_not_claimed_over_and_over_and_keep_no_officers_text_waiting(away: str) -> None:
+    store = CountsSaves()
+    rig = Rig(store=store, full=True)
+    rig.tail.complete = away != "tail"
+    rig.tail.away_for = {KEY}
+    held = [touch(step=f"held-{n}") for n in range(20)]
+    for due in held:
+        await rig.shell.on_touch(event(due), rig)
+    async with running(Dispatcher(rig.shell, senders=4)) as dispatcher:
+        for _ in range(8):
+            await eventually(partial(has_turned, rig, dispatcher.name, rig.health.beats.get(dispatcher.name, 0)))
+        assert store.saves <= 2 * len(held)
+        rig.clock.virtual += timedelta(seconds=0.5)
+        await rig.shell.on_touch(event(touch(step="alert", audience="officer", due_at=rig.clock.virtual)), rig)
+        await eventually(lambda: rig.said() == ["touch.sent"])
+        assert store.saves <= 2 * len(held) + 4
+        rig.tail.complete, rig.tail.away_for = True, set()
+        rig.clock.virtual += timedelta(seconds=HOLD_PAUSE_S[1] * 1.5)
+        await eventually(lambda: rig.said().count("touch.sent") == len(held) + 1)
+
+
+async def test_held_text_that_expires_becomes_a_task_though_the_tail_is_still_away(
+    rig: Rig, dispatcher: Dispatcher
+) -> None:
+    rig.tail.complete = False
+    await rig.shell.on_touch(event(), dispatcher)
+    await eventually(lambda: rig.stored().claim_by is None)
+    rig.clock.virtual = touch().expires_at
+    await eventually(lambda: rig.said() == ["touch.suppressed", "touch.task_requested"])
+
+
 def has_turned(rig: Rig, loop: str, since_s: float) -> bool:
-    return rig.health.beats[loop] > since_s
+    return rig.health.beats.get(loop, 0.0) > since_s
 
 
 def is_in_doubt(rig: Rig, due: TouchDue) -> bool:

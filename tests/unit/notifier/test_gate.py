@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from services.notifier.domain.delivery import Delivery
-from services.notifier.domain.facts import CameTooLate, GateClosed
-from services.notifier.domain.gate import REPLY_SETTLES, GateVerdict, Hold, Open, Tail, gate
+from services.notifier.domain.facts import CameTooLate, GateClosed, Hold
+from services.notifier.domain.gate import REPLY_SETTLES, GateVerdict, Open, Tail, gate
 from services.policy.directory import CallerPolicy
 from tests.unit.notifier.build import LEAD, OPEN, delivery, lead_card
 

@@ -14,6 +14,7 @@ from services.notifier.domain.facts import (
     CannotCompose,
     DeliveryFact,
     GateClosed,
+    Hold,
     LeftInDoubt,
     NotListed,
     NotSent,
@@ -26,7 +27,7 @@ from services.notifier.domain.machine import BACKOFF_S, RANK, RULES, Decision, d
 from tests.unit.notifier.build import OPEN, REAL, TEXT, delivery
 
 EXAMPLES: dict[type, DeliveryFact] = {
-    GateClosed: GateClosed("opted_out"), CameTooLate: CameTooLate(), CannotCompose: CannotCompose("no wording"),
+    GateClosed: GateClosed("opted_out"), Hold: Hold("tail_away"), CameTooLate: CameTooLate(), CannotCompose: CannotCompose("no wording"),
     PostingStarts: PostingStarts(TEXT, REAL + timedelta(seconds=10)), ProviderAccepted: ProviderAccepted("SM1"),
     NotSent: NotSent("provider_busy", 429), Refused: Refused("bad_number", 21211), LeftInDoubt: LeftInDoubt("timeout"),
     NotListed: NotListed(), ReceiptCame: ReceiptCame("SM1", "delivered"),
@@ -62,7 +63,7 @@ def test_any_fact_in_any_state_decides_and_the_same_fact_again_says_nothing_new(
     state: DeliveryState, fact: DeliveryFact
 ) -> None:
     first = decide(BY_STATE[state], fact, OPEN, REAL)
-    if isinstance(fact, PostingStarts | NotSent) and first.ignored is None:
+    if isinstance(fact, PostingStarts | NotSent | Hold) and first.ignored is None:
         return  # each is a step of an attempt; an attempt may come again
     again = decide(first.delivery, fact, OPEN, REAL)
     assert again.results == ()

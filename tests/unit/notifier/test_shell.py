@@ -118,6 +118,7 @@ async def test_tail_away_keeps_the_text_unclaimed_and_it_goes_when_the_tail_is_b
     stored = await rig.run()
     assert (stored.state, stored.claim_by, rig.said()) == (DeliveryState.ACCEPTED, None, [])
     rig.tail.complete = True
+    rig.clock.virtual = stored.not_before
     await rig.again()
     assert rig.said() == ["touch.sent"]
 
@@ -125,6 +126,9 @@ async def test_tail_away_keeps_the_text_unclaimed_and_it_goes_when_the_tail_is_b
 async def test_reply_that_arrives_between_gate_and_request_keeps_the_request_from_being_made(rig: Rig) -> None:
     class LateTail:
         asked = 0
+
+        def is_away(self) -> bool:
+            return False
 
         def of(self, key: str) -> Tail:
             self.asked += 1
