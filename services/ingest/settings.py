@@ -1,10 +1,10 @@
 """What ingest is told by its environment."""
 
-from typing import Annotated, Self
+from typing import Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from schemas.problems import NOT_A_NUMBER, written
+from schemas.problems import NOT_A_NUMBER
 from services.policy.numbers import normalize_caller
 from services.runtime.settings import LOOPBACK, LenderSettings, TwilioSettings
 
@@ -28,12 +28,6 @@ class IngestSettings(TwilioSettings, LenderSettings):
         default="", description="callers whose calls are tests, beside the directory's own (fact C12)"
     )
     ack_limit_s: float = Field(default=5.0, gt=0, le=10, description="longest wait for Kafka; Twilio itself waits 15 s")
-    twilio_retry: Annotated[
-        str,
-        written("(#[a-z0-9=&,]+)?", "is not Twilio's connection overrides; write them like #rc=5&rp=all, or nothing"),
-    ] = Field(
-        default="#rc=5&rp=all", description="Twilio's connection overrides, put behind each callback URL in our TwiML"
-    )
 
     @field_validator("test_numbers")
     @classmethod

@@ -42,6 +42,7 @@ async def notify(settings: NotifierSettings) -> int:
         health=health,
         number_key=key,
         public_base_url=settings.public_base_url.rstrip("/"),
+        twilio_retry=settings.twilio_retry,
         instance=settings.instance,
     )
     dispatcher = Dispatcher(shell, settings.senders)

@@ -87,6 +87,7 @@ class Shell:
     health: Health
     number_key: str
     public_base_url: str
+    twilio_retry: str
     instance: str
 
     def __post_init__(self) -> None:
@@ -176,10 +177,10 @@ class Shell:
             clock=self.clock,
         )
         left_s = int((delivery.expires_at - self.clock.now()).total_seconds())
-        before_s = self.clock.monotonic_s()
+        touch, before_s = quote(delivery.touch_id), self.clock.monotonic_s()
         answer = await self.provider.send(
             text,
-            callback_url=f"{self.public_base_url}/webhooks/twilio/message-status?touch={quote(delivery.touch_id)}",
+            callback_url=f"{self.public_base_url}/webhooks/twilio/message-status?touch={touch}{self.twilio_retry}",
             validity_s=min(max(left_s, VALIDITY_S[0]), VALIDITY_S[1]),
             last_look=look,
         )

@@ -141,3 +141,10 @@ class TwilioSettings(RuntimeSettings):
     public_base_url: Annotated[
         str, written("https?://[^/]+.*", "is not a URL; write https:// and the host that providers reach us at")
     ] = Field(description="what providers call us by; it is what they sign")
+    twilio_retry: Annotated[
+        str,
+        written("(#[a-z0-9=&,]+)?", "is not Twilio's connection overrides; write them like #rc=5&rp=all, or nothing"),
+    ] = Field(
+        default="#rc=5&rp=all",
+        description="Twilio's connection overrides, put behind each callback URL that we hand out",
+    )

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -32,6 +33,9 @@ CALLBACK = "https://hooks.example.com/webhooks/twilio/message-status?touch=t"
         (401, 20003, NotSent("configuration", 20003, configuration=True)),
         (403, 99999, NotSent("configuration", 99999, configuration=True)),
         (400, 99999, Refused("refused", 99999)),
+        (400, None, LeftInDoubt("answered 400")),
+        (404, 404, LeftInDoubt("answered 404")),
+        (403, None, LeftInDoubt("answered 403")),
         (500, 20500, LeftInDoubt("answered 500")),
         (503, None, LeftInDoubt("answered 503")),
         (302, None, LeftInDoubt("answered 302")),
@@ -121,21 +125,45 @@ async def test_no_listener_is_known_unsent_and_its_list_is_away() -> None:
         await twilio.stop()
 
 
-@pytest.mark.parametrize("answer", ["not json", "{}", ""])
-async def test_answer_that_makes_no_sense_is_in_doubt(answer: str) -> None:
-    async def nonsense(_: web.Request) -> web.Response:
-        return web.Response(status=201, text=answer)
+@asynccontextmanager
+async def answering(status: int, body: str, kind: str = "application/json") -> AsyncIterator[TwilioProvider]:
+    """Twilio behind something that answers every POST like this."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=body, content_type=kind)
 
     app = web.Application()
-    app.router.add_post("/{tail:.*}", nonsense)
+    app.router.add_post("/{tail:.*}", answer)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     twilio = TwilioProvider("AC" + "0" * 32, "t", f"http://127.0.0.1:{runner.addresses[0][1]}")
     await twilio.start()
-    assert isinstance(await send(twilio), LeftInDoubt)
-    await twilio.stop()
-    await runner.cleanup()
+    try:
+        yield twilio
+    finally:
+        await twilio.stop()
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("answer", ["not json", "{}", ""])
+async def test_answer_that_makes_no_sense_is_in_doubt(answer: str) -> None:
+    async with answering(201, answer) as twilio:
+        assert isinstance(await send(twilio), LeftInDoubt)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 407, 413])
+@pytest.mark.parametrize("body", ["<html>proxy</html>", "", "{}", '{"code": "E_PROXY"}', '{"code": 404}', "[1]"])
+async def test_4xx_that_is_not_the_apis_own_is_in_doubt_and_no_refusal(status: int, body: str) -> None:
+    async with answering(status, body) as twilio:
+        answer = await send(twilio)
+        assert isinstance(answer, LeftInDoubt)
+        assert answer.reason == f"answered {status}"
+
+
+async def test_4xx_of_the_api_is_its_refusal() -> None:
+    async with answering(400, '{"code": 21211, "message": "Invalid To", "status": 400}') as twilio:
+        assert await send(twilio) == Refused("bad_number", 21211)
 
 
 async def test_environment_cannot_lead_texts_elsewhere(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

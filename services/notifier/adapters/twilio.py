@@ -97,8 +97,16 @@ class _Writing:
         if not self.written:
             return self.refusal or NotSent(type(error).__name__)
         if isinstance(error, TwilioRestException | TwilioServiceException):
-            return meaning_of_error(int(error.status or 0), int(error.code) if error.code else None)
+            return meaning_of_error(_whole(error.status) or 0, _whole(error.code))
         return LeftInDoubt(type(error).__name__)
+
+
+def _whole(value: object) -> int | None:
+    """Return what an answer of somebody unknown gives for a number, where it is one."""
+    try:
+        return int(str(value))
+    except ValueError:
+        return None
 
 
 _writing: ContextVar[_Writing | None] = ContextVar("writing", default=None)

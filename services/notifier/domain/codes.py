@@ -8,7 +8,7 @@ from services.notifier.domain.facts import LeftInDoubt, NotSent, Refused, SendOu
 Meaning = Literal["busy", "configuration", "opted_out", "bad_number", "blocked"]
 
 CODES: Final[Mapping[int, Meaning]] = {
-    20429: "busy", 429: "busy",
+    20429: "busy",
     20003: "configuration", 20404: "configuration", 21408: "configuration", 21606: "configuration",
     21608: "configuration", 21603: "configuration", 30002: "configuration", 30034: "configuration",
     21610: "opted_out",
@@ -17,19 +17,24 @@ CODES: Final[Mapping[int, Meaning]] = {
 }  # fmt: skip
 
 
+API_CODES_FROM: Final = 10_000
+"""The API's own codes have five digits. The SDK puts the HTTP status where an answer has none."""
+
+
 def meaning_of_error(status: int, code: int | None) -> SendOutcome:
     """Return what an error answer to "send this" means.
 
-    429 is documented as not processed. Any other 4xx is an answer too: the provider has not taken the text. After a 5xx,
-    or an answer that is not the API's, nobody can say whether the text was taken.
+    429 is documented as not processed. Another 4xx with a code of the API is its answer: it has not taken the text. One
+    without (a proxy's 404, 407, 413) says nothing about the text, and nor does a 5xx: nobody can say whether it was taken.
     """
+    own = code if code is not None and code >= API_CODES_FROM else None
     if status == 429:
-        return NotSent("provider_busy", code)
-    if not 400 <= status < 500:
+        return NotSent("provider_busy", own)
+    if own is None or not 400 <= status < 500:
         return LeftInDoubt(f"answered {status}")
-    meaning = CODES.get(code or 0)
+    meaning = CODES.get(own)
     if meaning == "busy":
-        return NotSent("provider_busy", code)
+        return NotSent("provider_busy", own)
     if meaning == "configuration" or status in (401, 403):
-        return NotSent("configuration", code, configuration=True)
-    return Refused(meaning or "refused", code)
+        return NotSent("configuration", own, configuration=True)
+    return Refused(meaning or "refused", own)

@@ -21,7 +21,9 @@ async def test_due_touch_becomes_one_text_and_its_receipts_its_results(rig: Rig,
     stored = await rig.state(touch, "sent")
     (text,) = rig.texts(caller)
     assert text.from_ == "+12125550100"
-    assert text.status_callback == f"https://hooks.example.com/webhooks/twilio/message-status?touch={touch.id}"
+    assert (
+        text.status_callback == f"https://hooks.example.com/webhooks/twilio/message-status?touch={touch.id}#rc=5&rp=all"
+    )
     assert 1 <= text.validity_s <= 300
     assert text.body.startswith(("Hi, sorry I missed your call!", "Hi, sorry we missed your call!"))
     assert "now" not in text.body

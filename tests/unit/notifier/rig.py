@@ -54,6 +54,7 @@ class Rig:
             health=self.health,
             number_key=NUMBER_KEY,
             public_base_url="https://hooks.example.com",
+            twilio_retry="#rc=5&rp=all",
             instance="0",
         )
         self.store.leads[LEAD] = card()

@@ -33,9 +33,10 @@ class SlowProvider(FakeProvider):
         rig.shell.provider = self
 
     async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: LastLook) -> SendOutcome:
-        self.started.append(callback_url.rsplit("=", 1)[1])
+        touch_id = callback_url.split("touch=", 1)[1].split("#")[0]
+        self.started.append(touch_id)
         await self.may_answer.wait()
-        return ProviderAccepted(f"SM{len(self.started)}-{callback_url[-6:]}")
+        return ProviderAccepted(f"SM-{touch_id}")
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ async def test_sent_text_stores_its_words_and_times_and_emits_touch_sent_once(ri
     (text, callback, validity), *more = rig.provider.texts
     assert more == []
     assert (stored.state, stored.body, stored.variant) == (DeliveryState.SENT, text.body, "busy")
-    assert callback == f"https://hooks.example.com/webhooks/twilio/message-status?touch={stored.touch_id}"
+    assert callback == f"https://hooks.example.com/webhooks/twilio/message-status?touch={stored.touch_id}#rc=5&rp=all"
     assert validity == 300
     assert stored.outbox == ()
     assert rig.said() == ["touch.sent"]
