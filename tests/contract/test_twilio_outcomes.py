@@ -11,7 +11,7 @@ from aiohttp import web
 
 from deploy.sandbox import Sandbox, SandboxSettings
 from deploy.sandbox.faults import FaultSpec
-from services.notifier.adapters.twilio import LastLook, TwilioProvider
+from services.notifier.adapters.twilio import MayWrite, TwilioProvider
 from services.notifier.domain.codes import CODES, meaning_of_error
 from services.notifier.domain.facts import LeftInDoubt, NotSent, ProviderAccepted, Refused, SendOutcome
 from services.notifier.errors import ProviderAway
@@ -67,7 +67,7 @@ async def go() -> None:
     """A last look that lets everything go."""
 
 
-async def send(twilio: TwilioProvider, to: str = TEXT.to, last_look: LastLook = go) -> SendOutcome:
+async def send(twilio: TwilioProvider, to: str = TEXT.to, last_look: MayWrite = go) -> SendOutcome:
     text = replace(TEXT, to=to)
     return await twilio.send(text, callback_url=CALLBACK, validity_s=60, last_look=last_look)
 

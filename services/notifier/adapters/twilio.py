@@ -41,7 +41,7 @@ class Listed:
     created_at: datetime
 
 
-LastLook = Callable[[], Awaitable[NotSent | None]]
+MayWrite = Callable[[], Awaitable[NotSent | None]]
 """Asked once, right before a request is written: None lets it go."""
 
 
@@ -54,7 +54,7 @@ class TextProvider(Protocol):
     async def stop(self) -> None:
         """Close the connections."""
 
-    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: LastLook) -> SendOutcome:
+    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: MayWrite) -> SendOutcome:
         """Send a text once; never raises, unless it is cancelled after the request was written.
 
         Args:
@@ -77,7 +77,7 @@ class _NotNow(Exception):
 class _Writing:
     """One request that must ask before it is written."""
 
-    last_look: LastLook
+    last_look: MayWrite
     refusal: NotSent | None = None
     written: bool = False
 
@@ -196,7 +196,7 @@ class TwilioProvider:
         if self._session is not None:
             await self._session.close()
 
-    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: LastLook) -> SendOutcome:
+    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: MayWrite) -> SendOutcome:
         """POST once."""
         writing = _Writing(last_look)
         token = _writing.set(writing)
@@ -242,7 +242,7 @@ class FakeProvider:
     async def stop(self) -> None:
         """Nothing to close."""
 
-    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: LastLook) -> SendOutcome:
+    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: MayWrite) -> SendOutcome:
         """Take it, or answer as told."""
         if refusal := await last_look():
             return refusal

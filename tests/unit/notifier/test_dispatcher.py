@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from schemas.touches import TouchDue
 from services.notifier.adapters.memory import MemoryDeliveries
 from services.notifier.adapters.store import Saved
-from services.notifier.adapters.twilio import FakeProvider, LastLook, Listed
+from services.notifier.adapters.twilio import FakeProvider, Listed, MayWrite
 from services.notifier.dispatcher import Dispatcher, DoubtSweep, OutboxSweep
 from services.notifier.domain.delivery import Delivery, DeliveryState, RenderedText
 from services.notifier.domain.facts import LeftInDoubt, ProviderAccepted, SendOutcome
@@ -32,7 +32,7 @@ class SlowProvider(FakeProvider):
         self.may_answer = asyncio.Event()
         rig.shell.provider = self
 
-    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: LastLook) -> SendOutcome:
+    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: MayWrite) -> SendOutcome:
         touch_id = callback_url.split("touch=", 1)[1].split("#")[0]
         self.started.append(touch_id)
         await self.may_answer.wait()

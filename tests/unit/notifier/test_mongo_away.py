@@ -7,7 +7,7 @@ import pytest
 
 from services.notifier.adapters.memory import MemoryDeliveries
 from services.notifier.adapters.store import Saved
-from services.notifier.adapters.twilio import FakeProvider, LastLook
+from services.notifier.adapters.twilio import FakeProvider, MayWrite
 from services.notifier.domain.delivery import Delivery, DeliveryState, RenderedText
 from services.notifier.domain.facts import SendOutcome
 from services.runtime.handled import APPLIED, ignored
@@ -68,7 +68,7 @@ class TakesTheStoreAlong(FakeProvider):
 
     store: MemoryDeliveries = field(kw_only=True)
 
-    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: LastLook) -> SendOutcome:
+    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: MayWrite) -> SendOutcome:
         self.store.away = 3
         return await super().send(text, callback_url=callback_url, validity_s=validity_s, last_look=last_look)
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.notifier.adapters.twilio import FakeProvider, LastLook, Listed
+from services.notifier.adapters.twilio import FakeProvider, Listed, MayWrite
 from services.notifier.domain.delivery import DeliveryState, RenderedText
 from services.notifier.domain.facts import LeftInDoubt, ProviderAccepted, SendOutcome
 from services.runtime.errors import TransientError
@@ -78,7 +78,7 @@ class ReceiptIsFaster(FakeProvider):
 
     rig: Rig = field(init=False)
 
-    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: LastLook) -> SendOutcome:
+    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: MayWrite) -> SendOutcome:
         await self.rig.shell.on_receipt(receipt("SM5", "delivered", touch=touch().touch_id))
         return ProviderAccepted("SM5")
 

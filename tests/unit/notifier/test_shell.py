@@ -10,7 +10,7 @@ import pytest
 from schemas.touches import TouchFailed, TouchSuppressed
 from services.notifier.adapters.memory import MemoryDeliveries
 from services.notifier.adapters.store import Borrower, Saved
-from services.notifier.adapters.twilio import FakeProvider, LastLook
+from services.notifier.adapters.twilio import FakeProvider, MayWrite
 from services.notifier.domain.delivery import Delivery, DeliveryState, RenderedText
 from services.notifier.domain.facts import LeftInDoubt, NotSent, Refused, SendOutcome
 from services.notifier.domain.gate import Tail
@@ -166,7 +166,7 @@ class SlowToConnect(FakeProvider):
     clock: FakeClock = field(kw_only=True)
     meanwhile: Callable[[], object] = field(default=lambda: None)
 
-    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: LastLook) -> SendOutcome:
+    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: MayWrite) -> SendOutcome:
         self.clock.mono_s += 3.0
         self.meanwhile()
         return await super().send(text, callback_url=callback_url, validity_s=validity_s, last_look=last_look)
