@@ -84,5 +84,5 @@ async def database(mongo: Mongo) -> AsyncIterator[Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of this test's own."""
+    """A folder that only this test uses."""
     return tmp_path

@@ -24,8 +24,8 @@ START_LIMIT_S = 120
 def no_containers_because(*images: str) -> str | None:
     """Return why containers of these images cannot be used here, or None when they can.
 
-    Nothing is ever pulled behind one's back: an image that is not here is a reason. testcontainers' own reaper is done
-    without where its image is not here; the fixtures remove what they started.
+    An image that is not here is a reason: tests never pull one. testcontainers' own reaper is switched off where its image
+    is not here; the fixtures remove what they started.
     """
     if silent := _engine_silent_because():
         return f"no Docker engine answers ({silent})"
@@ -60,7 +60,7 @@ def ours() -> set[str]:
 
 
 def _engine_silent_because() -> str | None:
-    """Ask the socket ourselves first: the SDK leaves one open, a ResourceWarning, where nobody listens."""
+    """Try the socket before the SDK does: the SDK leaves it open, a ResourceWarning, where no engine listens."""
     kind, _, path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").partition("://")
     if kind != "unix":
         return None
@@ -98,8 +98,8 @@ class ApacheKafkaContainer(KafkaContainer):  # type: ignore[misc]
 class ReplicaSetContainer(MongoDbContainer):  # type: ignore[misc]
     """testcontainers' MongoDB as a replica set of one, which transactions need.
 
-    Without the root user that its module makes: a replica set with users needs a key file, and on a container that is
-    thrown away no user is the simpler truth.
+    Without the root user that its module makes: a replica set with users needs a key file, which a container for tests
+    does not.
     """
 
     def __init__(self, image: str) -> None:

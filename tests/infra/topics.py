@@ -15,7 +15,7 @@ GONE_LIMIT_S = 30.0
 
 
 async def empty_topics(bootstrap_servers: str, group_prefix: str = "", topics: Sequence[Topic] | None = None) -> None:
-    """Delete Ringback's topics and make them again; nobody may be using them."""
+    """Delete Ringback's topics and make them again; nothing may be using them."""
     wanted = list(topics if topics is not None else topics_of(group_prefix))
     names = {topic.name for topic in wanted}
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)

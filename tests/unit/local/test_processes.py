@@ -1,4 +1,4 @@
-"""What starts and stops servers here: never another's process, never a port that the kernel lends out."""
+"""Starting and stopping servers never touches another's process, nor a port that outgoing connections may get."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def silent(folder: Path) -> DetachedStack:
     return DetachedStack(folder, state=folder, say=lambda _: None)
 
 
-def test_free_ports_differ_and_are_never_those_lent_to_outgoing_connections() -> None:
+def test_free_ports_differ_and_are_never_those_that_outgoing_connections_get() -> None:
     ports = free_ports(50)
     lent_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert len(set(ports)) == 50
@@ -131,7 +131,7 @@ def test_server_dies_when_the_one_that_started_it_is_killed(tmp_path: Path) -> N
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
-        # The kernel tells through this descriptor when the process has ended; nothing is polled.
+        # This descriptor becomes readable when the process has ended, so that nothing is polled.
         watch = os.pidfd_open(pid)
         process.send_signal(signal.SIGKILL)
     assert select.select([watch], [], [], 10.0)[0]
