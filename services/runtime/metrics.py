@@ -13,3 +13,6 @@ EVENT_SECONDS = Histogram(
 DEAD_LETTERS = Counter("ringback_dead_letters_total", "Events put into a dead-letter topic.", ["topic"])
 LAG = Gauge("ringback_consumer_lag_records", "Records not yet finished.", ["topic", "group"])
 ROUND_FAILURES = Counter("ringback_round_failures_total", "Periodic rounds, and items in them, that failed.", ["round"])
+PRODUCERS_REPLACED = Counter(
+    "ringback_producers_replaced_total", "Kafka clients given up after an error that they do not retry themselves."
+)

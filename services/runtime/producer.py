@@ -1,27 +1,34 @@
 """The producer: a send returns once every in-sync replica has acknowledged it; its fake; and Kafka's errors as ours."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from functools import partial
+from typing import Any, Final, Protocol
 
+import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka
 
 from schemas.base import EventData
 from schemas.envelope import Event, Wire, decode, encode
-from services.runtime.errors import PermanentError, ProcessMustEnd, TransientError
+from services.runtime.errors import PermanentError, TransientError
+from services.runtime.idempotent_client import abandon, check_pins, fail_pending, has_ended, never_expire
+from services.runtime.metrics import PRODUCERS_REPLACED
 
+log = structlog.get_logger(__name__)
+
+START_LIMIT_S: Final = 30.0
+"""How long connecting may take; a client without a broker asks for its id for good."""
+FLUSH_LIMIT_S: Final = 5.0
+"""How long a stopping service waits for acknowledgements; who waits for one knows that it has not come."""
 SEND_TIMEOUT_S: Final = 5.0
 """How long a send may wait. Whoever sends waits in place and says why; a partition without a leader is away for longer."""
 
 
 class RecordRefused(PermanentError):
     """This record can never be written: it is too large, or its time or topic is refused."""
-
-
-class ProducerEnded(ProcessMustEnd):
-    """This producer can never send again; only a new process can."""
 
 
 ERRORS: Final[Mapping[type[Exception], type[TransientError] | type[PermanentError]]] = {
@@ -33,12 +40,12 @@ ERRORS: Final[Mapping[type[Exception], type[TransientError] | type[PermanentErro
     kafka.InvalidTimestampError: RecordRefused,
     kafka.InvalidTopicError: RecordRefused,
     kafka.UnsupportedForMessageFormatError: RecordRefused,
-    # The broker and this producer no longer agree on what came last.
-    kafka.OutOfOrderSequenceNumber: ProducerEnded,
-    kafka.UnknownProducerId: ProducerEnded,
-    kafka.InvalidProducerEpoch: ProducerEnded,
-    kafka.InvalidProducerIdMapping: ProducerEnded,
-    kafka.ProducerFenced: ProducerEnded,
+    # The broker and this client no longer agree on what came last; a new client is not affected.
+    kafka.OutOfOrderSequenceNumber: TransientError,
+    kafka.UnknownProducerId: TransientError,
+    kafka.InvalidProducerEpoch: TransientError,
+    kafka.InvalidProducerIdMapping: TransientError,
+    kafka.ProducerFenced: TransientError,
     # Not retriable for the client, yet no fault of the record: it waits, unready, until someone has put it right.
     kafka.TopicAuthorizationFailedError: TransientError,
     kafka.ClusterAuthorizationFailedError: TransientError,
@@ -61,7 +68,7 @@ ERRORS: Final[Mapping[type[Exception], type[TransientError] | type[PermanentErro
     kafka.KafkaTimeoutError: TransientError,
     kafka.KafkaUnavailableError: TransientError,
     kafka.UnknownError: TransientError,
-    kafka.ProducerClosed: TransientError,  # we are stopping; nothing is wrong with the record
+    kafka.ProducerClosed: TransientError,  # we are stopping, or its client was replaced; nothing is wrong with the record
 }
 """Our kind of each error that sending may meet; the most specific class wins. What the client calls retriable is
 transient without being listed."""
@@ -83,7 +90,6 @@ class Producer(Protocol):
         Raises:
             TransientError: at least one is not acknowledged in time; any of them may have arrived, or may yet.
             RecordRefused: at least one never can be.
-            ProducerEnded: only a new process can send.
         """
 
     async def send_wire(self, *records: Wire) -> None:
@@ -92,6 +98,10 @@ class Producer(Protocol):
 
 class KafkaProducer:
     """The real one: idempotent, acknowledged by all in-sync replicas.
+
+    A client whose record is refused has counted it, and the broker has not: it refuses all that follow in that partition.
+    So a client is replaced after any error that it does not retry itself. What waits in the old one fails as
+    TransientError; what was on its way may still arrive.
 
     Args:
         bootstrap_servers: the cluster.
@@ -111,7 +121,8 @@ class KafkaProducer:
         make_producer: Callable[..., AIOKafkaProducer] = AIOKafkaProducer,
     ) -> None:
         self._send_timeout_s = send_timeout_s
-        self._producer = make_producer(
+        self._make = partial(
+            make_producer,
             bootstrap_servers=bootstrap_servers,
             client_id=client_id,
             acks="all",
@@ -120,32 +131,50 @@ class KafkaProducer:
             request_timeout_ms=int(request_timeout_s * 1000),
             max_request_size=1 << 20,
         )
+        self._client: AIOKafkaProducer | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     async def start(self) -> None:
-        """Connect."""
-        await self._producer.start()
+        """Connect.
+
+        Raises:
+            UntestedClient: the installed client is not the one that was tested.
+            TransientError: Kafka does not answer.
+        """
+        check_pins()
+        await self._current()
 
     async def stop(self) -> None:
-        """Send what is under way, and disconnect."""
-        await self._producer.stop()
+        """Send what is under way, for a few seconds at most, and disconnect."""
+        self._stopped = True
+        if self._opening is not None:
+            self._opening.cancel()
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_LIMIT_S):
+                    await client.flush()
+            await abandon(client)
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     async def check(self) -> None:
         """Ask the cluster whether it is there.
 
         Raises:
             TransientError: it does not answer.
-            ProducerEnded: only a new process can send.
         """
-        if self._has_ended():
-            raise ProducerEnded("the producer's sender has ended")
         try:
-            await self._producer.client.fetch_all_metadata()
-        except kafka.KafkaError as error:
+            async with asyncio.timeout(self._send_timeout_s):
+                client = await self._current()
+                await client.client.fetch_all_metadata()
+        except (kafka.KafkaError, TimeoutError) as error:
             raise TransientError(f"Kafka does not answer: {error!r}") from error
-
-    def _has_ended(self) -> bool:
-        task = self._producer._sender.sender_task
-        return task is not None and bool(task.done())
+        if has_ended(client):
+            self._replace(client, "its sender has ended")
+            raise TransientError("the producer is being replaced: its sender has ended")
 
     async def send(self, *events: Event[EventData]) -> None:
         """Send in order; return once the broker has acknowledged every one."""
@@ -153,26 +182,119 @@ class KafkaProducer:
 
     async def send_wire(self, *records: Wire) -> None:
         """Send raw records in order; return once all are acknowledged."""
-        acks: list[asyncio.Future[object]] = []
         try:
             async with asyncio.timeout(self._send_timeout_s):
-                for record in records:
-                    acks.append(
-                        await self._producer.send(record.topic, record.value, key=record.key, headers=record.headers)
-                    )
-                await asyncio.gather(*acks)
+                await self._send_all(records)
         except TimeoutError as error:
             topics = ", ".join(sorted({record.topic for record in records}))
             raise TransientError(f"Kafka did not acknowledge within {self._send_timeout_s:g} s: {topics}") from error
+
+    async def _send_all(self, records: Sequence[Wire]) -> None:
+        client = await self._current()
+        acks: list[asyncio.Future[object]] = []
+        try:
+            for record in records:
+                acks.append(await _give(client, record))
         except kafka.KafkaError as error:
-            for ack in acks:
-                ack.add_done_callback(_forget)
-            kind = ProducerEnded if self._has_ended() else kind_of(type(error))
-            raise kind(f"Kafka did not acknowledge: {error!r}") from error
+            # Refused by the client itself, before it was counted: the client goes on.
+            _forget_all(acks)
+            if has_ended(client):
+                self._replace(client, repr(error))
+                raise TransientError(f"Kafka did not acknowledge: {error!r}") from error
+            raise kind_of(type(error))(f"Kafka did not acknowledge: {error!r}") from error
+        try:
+            await asyncio.gather(*acks)
+        except kafka.KafkaError as error:
+            _forget_all(acks)
+            if has_ended(client) or not error.retriable:
+                self._replace(client, repr(error))
+            if kind_of(type(error)) is not RecordRefused:
+                raise TransientError(f"Kafka did not acknowledge: {error!r}") from error
+            await self._send_alone([record for record, ack in zip(records, acks, strict=True) if not _is_safe(ack)])
+
+    async def _send_alone(self, records: Sequence[Wire]) -> None:
+        """Send one record after the other through a client of their own.
+
+        The broker refuses a whole batch; another's record may have been the one that it would not take.
+        """
+        client = await self._open()
+        try:
+            for record in records:
+                await (await _give(client, record))
+        except kafka.KafkaError as error:
+            raise kind_of(type(error))(f"Kafka did not acknowledge: {error!r}") from error
+        finally:
+            self._close(client)
+
+    async def _current(self) -> AIOKafkaProducer:
+        """Return the client; after the last one was replaced, a new one.
+
+        Raises:
+            TransientError: Kafka does not answer, or we have stopped.
+        """
+        while self._client is None:
+            if self._stopped:
+                raise TransientError("the producer has stopped")
+            if self._opening is None or self._opening.done():
+                self._opening = asyncio.create_task(self._open_next())
+                self._opening.add_done_callback(_forget)
+            try:
+                await asyncio.shield(self._opening)
+            except asyncio.CancelledError:
+                if not self._opening.cancelled():
+                    raise  # ours; the opening goes on for others
+        return self._client
+
+    async def _open_next(self) -> None:
+        self._client = await self._open()
+
+    async def _open(self) -> AIOKafkaProducer:
+        client = self._make()
+        never_expire(client)
+        try:
+            async with asyncio.timeout(START_LIMIT_S):
+                await client.start()
+        except (kafka.KafkaError, OSError, TimeoutError) as error:
+            self._close(client)
+            raise TransientError(f"Kafka does not answer: {error!r}") from error
+        except BaseException:
+            self._close(client)
+            raise
+        return client
+
+    def _replace(self, client: AIOKafkaProducer, why: str) -> None:
+        """Send nothing more through a client, and fail what waits in it; closing it takes its time."""
+        if client is not self._client:
+            return
+        self._client = None
+        PRODUCERS_REPLACED.inc()
+        log.warning("producer_replaced", why=why)
+        self._close(client)
+
+    def _close(self, client: AIOKafkaProducer) -> None:
+        fail_pending(client)
+        task = asyncio.create_task(abandon(client))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
 
-def _forget(ack: asyncio.Future[object]) -> None:
-    """Take note of how a send ended that nobody waits for any more, so that asyncio does not complain."""
+async def _give(client: AIOKafkaProducer, record: Wire) -> asyncio.Future[object]:
+    """Hand a record to a client; what is returned is its acknowledgement."""
+    ack: asyncio.Future[object] = await client.send(record.topic, record.value, key=record.key, headers=record.headers)
+    return ack
+
+
+def _is_safe(ack: asyncio.Future[object]) -> bool:
+    return ack.done() and not ack.cancelled() and ack.exception() is None
+
+
+def _forget_all(acks: Iterable[asyncio.Future[object]]) -> None:
+    for ack in acks:
+        ack.add_done_callback(_forget)
+
+
+def _forget(ack: asyncio.Future[Any]) -> None:
+    """Take note of how something ended that nobody waits for any more, so that asyncio does not complain."""
     if not ack.cancelled():
         ack.exception()
 

@@ -7,15 +7,17 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.base import EventData
 from schemas.envelope import Event, Wire
 from schemas.topics import CHANGELOG, Topic
 from services.runtime.consumer import ConsumerLoop
+from services.runtime.errors import TransientError
 from services.runtime.handled import APPLIED, Handled
 from services.runtime.health import Health
 from services.runtime.offsets import Ends
-from services.runtime.producer import KafkaProducer, ProducerEnded, RecordRefused
+from services.runtime.producer import KafkaProducer, RecordRefused
 from services.runtime.settings import RuntimeSettings
 from services.runtime.topics_admin import TopicsDiffer, alter_topics, check_topics, create_topics
 from tests.infra.polling import eventually
@@ -112,13 +114,8 @@ async def test_record_larger_than_any_request_is_refused_and_the_next_one_is_sen
     assert await values_of(kafka, name) == [b"small"]
 
 
-async def test_record_that_the_broker_refuses_ends_the_producer_instead_of_leaving_its_partition_standing(
-    kafka: Kafka,
-) -> None:
-    """The client counts the refused record, the broker does not: from there on it refuses all that follow.
-
-    That used to be waited for, for good. A new process starts at a new count.
-    """
+async def test_record_that_the_broker_refuses_is_refused_and_its_partition_goes_on(kafka: Kafka) -> None:
+    """The client counts the refused record, the broker does not: that client's later records would all be refused."""
     name = f"it-{uuid4().hex[:8]}"
     small = Topic(name, partitions=1, config={"max.message.bytes": "1000"})
     await create_topics(kafka.bootstrap_servers, 1, [small])
@@ -126,11 +123,35 @@ async def test_record_that_the_broker_refuses_ends_the_producer_instead_of_leavi
         await producer.send_wire(Wire(name, b"k", b"before", []))
         with pytest.raises(RecordRefused):
             await producer.send_wire(Wire(name, b"k", b"x" * 5000, []))
-        with pytest.raises(ProducerEnded):
-            await producer.send_wire(Wire(name, b"k", b"refused too", []))
-    async with producing(kafka) as another:
-        await another.send_wire(Wire(name, b"k", b"after", []))
+        await producer.send_wire(Wire(name, b"k", b"after", []))
     assert await values_of(kafka, name) == [b"before", b"after"]
+
+
+async def test_partition_gone_for_longer_than_any_time_out_what_was_sent_meanwhile_arrives_late(kafka: Kafka) -> None:
+    """The client used to number such a record, and then fail it as expired: the broker refused all that followed."""
+    name = f"it-{uuid4().hex[:8]}"
+    topic = Topic(name, partitions=1)
+    await create_topics(kafka.bootstrap_servers, 1, [topic])
+    producer = KafkaProducer(kafka.bootstrap_servers, "it", request_timeout_s=1.0, send_timeout_s=3.0)
+    await producer.start()
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        await producer.send_wire(Wire(name, b"k", b"before", []))
+        await admin.delete_topics([name])
+        with pytest.raises(TransientError, match="within 3 s"):
+            await producer.send_wire(Wire(name, b"k", b"meanwhile", []))
+        await create_topics(kafka.bootstrap_servers, 1, [topic])
+
+        async def there() -> bool:
+            return await values_of(kafka, name) == [b"meanwhile"]
+
+        async with asyncio.timeout(30):
+            while not await there():
+                await asyncio.sleep(0.2)
+    finally:
+        await admin.close()
+        await producer.stop()
 
 
 async def test_dead_letter_that_would_be_too_large_leaves_its_value_out_and_the_next_event_is_applied(

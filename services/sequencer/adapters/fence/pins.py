@@ -5,11 +5,9 @@ version, run the chaos tests on it first, then print the new table with
 `python -m services.sequencer.adapters.fence.pins`.
 """
 
-import hashlib
-import inspect
 from collections.abc import Mapping
-from importlib import import_module, metadata
-from typing import Any
+
+from services.runtime.pins import differences, source_hash
 
 VERSIONS: Mapping[str, str] = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0"}
 
@@ -93,36 +91,13 @@ class UntestedVersion(RuntimeError):
     """Faust, mode or aiokafka is not what the fence was tested against; nothing was started."""
 
 
-def source_hash(name: str) -> str:
-    """Return the first 16 hex digits of the SHA-256 of the source of `module:Class.function`."""
-    module, _, path = name.partition(":")
-    found: Any = import_module(module)
-    for part in path.split("."):
-        found = inspect.getattr_static(found, part)
-    if isinstance(found, property):
-        found = found.fget
-    found = getattr(found, "fun", found)  # mode wraps a background task of a service
-    return hashlib.sha256(inspect.getsource(found).encode()).hexdigest()[:16]
-
-
 def check_pins(versions: Mapping[str, str] = VERSIONS, sources: Mapping[str, str] = SOURCES) -> None:
     """Return only if everything that the fence replaces or relies on is what was tested.
 
     Raises:
         UntestedVersion: names every package and function that differs.
     """
-    wrong = [
-        f"{package} is {found}, tested with {wanted}"
-        for package, wanted in versions.items()
-        if (found := metadata.version(package)) != wanted
-    ]
-    for name, wanted in sources.items():
-        try:
-            found = source_hash(name)
-        except (ImportError, AttributeError, OSError, TypeError) as error:
-            found = repr(error)
-        if found != wanted:
-            wrong.append(f"source of {name} is {found}, tested with {wanted}")
+    wrong = differences(versions, sources)
     if wrong:
         raise UntestedVersion("the fence was not tested against this installation: " + "; ".join(wrong))
 
