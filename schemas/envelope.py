@@ -26,6 +26,10 @@ class UndecodableEvent(Exception):
     """The bytes are not an event of ours; the message names the header or field and the reason. Permanent."""
 
 
+class UnknownEventType(UndecodableEvent):
+    """Its type is none of this version's: a newer version wrote it, and this one has nothing to do with it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Generic[T]):
     """One event with its envelope."""
@@ -101,17 +105,19 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, 
     """Return the event in a Kafka record.
 
     Raises:
+        UnknownEventType: it is an event of a type that this version does not know.
         UndecodableEvent: it is not an event of ours, or its data does not fit the schema.
     """
     head = {name: raw for name, raw in headers or () if isinstance(raw, bytes)}
     try:
         text = {name: raw.decode() for name, raw in head.items()}
-        model = EVENTS[text["ce_type"]]
+        if (model := EVENTS.get(text["ce_type"])) is None:
+            raise UnknownEventType(f"event type {text['ce_type']!r} is unknown")
         time = datetime.fromisoformat(text["ce_time"])
         received = datetime.fromisoformat(text["ce_ringbackreceived"]) if "ce_ringbackreceived" in text else None
         event_id, source, lender = text["ce_id"], text["ce_source"], text["ce_lenderid"]
     except KeyError as error:
-        raise UndecodableEvent(f"header or event type {error.args[0]!r} is missing or unknown") from error
+        raise UndecodableEvent(f"header {error.args[0]!r} is missing") from error
     except (UnicodeDecodeError, ValueError) as error:
         raise UndecodableEvent(f"a header does not parse: {error}") from error
     if time.tzinfo is None or (received is not None and received.tzinfo is None):

@@ -9,11 +9,11 @@ from typing import Final
 import structlog
 
 from schemas.base import EventData
-from schemas.envelope import Event, UndecodableEvent, decode
+from schemas.envelope import Event, UndecodableEvent, UnknownEventType, decode
 from services.runtime.clock import monotonic_s, real_now
 from services.runtime.dead_letters import DeadLetterLimit, Record, TooManyDeadLetters, dead_letter
 from services.runtime.errors import PermanentError, ProcessMustEnd, TransientError
-from services.runtime.handled import DEAD_LETTERED, Handled, count
+from services.runtime.handled import DEAD_LETTERED, UNKNOWN_TYPE, Handled, count
 from services.runtime.health import Health
 from services.runtime.metrics import DEAD_LETTERS, EVENT_SECONDS
 from services.runtime.producer import Producer
@@ -76,6 +76,10 @@ class EventRunner:
                 tries += 1
                 try:
                     handled = await self._handler(decode(record.key, record.value, record.headers))
+                    break
+                except UnknownEventType as error:
+                    log.info("unknown_event_type", why=str(error), **where)
+                    handled = UNKNOWN_TYPE
                     break
                 except ProcessMustEnd:
                     raise

@@ -24,6 +24,8 @@ class Handled:
 
 APPLIED: Final = Handled("applied")
 DEAD_LETTERED: Final = Handled("dead_lettered")
+UNKNOWN_TYPE: Final = Handled("ignored", "unknown_type")
+"""A newer version's event, while a rolling upgrade is under way: it stops nobody."""
 
 
 def ignored(why: str) -> Handled:

@@ -8,7 +8,15 @@ from typing import Final
 import structlog
 
 NUMBER: Final = re.compile(r"\+?\d{7,15}(?!\d)")
-HEX: Final = re.compile(r"[0-9a-fA-F-]{20,}")
+GROUPED: Final = re.compile(r"(?<!\w)(?:\+?1[-. ]?)?\(?\d{3}\)?[-. ]{0,2}\d{3}[-. ]\d{4}(?!\d)")
+"""A number in groups, as people write it: 212-555-0123, (212) 555-0123."""
+ID: Final = re.compile(
+    r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
+    r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|(?=\d*[a-f])[0-9a-f]{20,}",
+    re.IGNORECASE,
+)
+"""A traceparent, a UUID, or a long run of hexadecimal digits with a letter among them: what looks like a number in it is none."""
 DEPTH: Final = 4
 """How deep a value of a log line is looked into."""
 BODY_KEYS: Final = frozenset({"body", "text", "transcript", "message_body"})
@@ -26,7 +34,7 @@ def mask(text: str) -> str:
         lambda found: (
             "***" + found.group()[-2:] if found.group()[0] == "+" or len(found.group()) >= 10 else found.group()
         ),
-        HEX.sub(lambda m: keep(m) if re.search("[a-fA-F-]", m.group()) else m.group(), text),
+        GROUPED.sub(lambda found: "***" + found.group()[-2:], ID.sub(keep, text)),
     )
     return re.sub("\x00(\\d+)\x00", lambda found: kept[int(found.group(1))], masked)
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from schemas.envelope import Wire, decode, encode
-from services.runtime.handled import APPLIED, Handled, ignored
+from schemas.envelope import UnknownEventType, Wire, decode, encode
+from services.runtime.handled import APPLIED, UNKNOWN_TYPE, Handled, ignored
 from services.sequencer.domain import emit
 from services.sequencer.domain.cadence import Cadences
 from services.sequencer.domain.machine import decide
@@ -42,7 +42,10 @@ def handler(cadences: Cadences) -> RecordHandler:
     def handle(
         key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]], kept: RowJson | None
     ) -> Decided:
-        event = decode(key, value, headers)
+        try:
+            event = decode(key, value, headers)
+        except UnknownEventType:
+            return Decided(row=kept, changed=False, sends=(), handled=UNKNOWN_TYPE)
         before = EMPTY if kept is None else load(kept)
         decision = decide(before, event, cadences)
         changed = decision.row is not before

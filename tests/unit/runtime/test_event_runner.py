@@ -57,6 +57,19 @@ async def test_record_that_cannot_be_decoded_becomes_a_dead_letter_without_being
     assert producer.records[0].value == b"not JSON"
 
 
+async def test_event_of_a_type_that_only_a_newer_version_knows_is_ignored_and_counted() -> None:
+    """A rolling upgrade used to fill the dead-letter topic and stop the older instances."""
+    script = Script()
+    runner, producer, _ = made(script)
+    known = record(1)
+    headers = [(name, b"reply.reconsidered" if name == "ce_type" else value) for name, value in known.headers]
+    before = sample("ringback_events_ignored_total", topic=TOPIC, why="unknown_type")
+    for offset in range(DEAD_LETTER_FREE + 5):
+        assert await runner.finish(replace(known, offset=offset, headers=headers)) == ignored("unknown_type")
+    assert sample("ringback_events_ignored_total", topic=TOPIC, why="unknown_type") == before + DEAD_LETTER_FREE + 5
+    assert (script.seen, producer.records) == ([], [])
+
+
 async def test_dependency_away_the_event_is_tried_again_until_it_is_applied() -> None:
     script = Script({"1": fails(TransientError("MongoDB is away"), times=2)})
     runner, producer, health = made(script)

@@ -108,3 +108,30 @@ def test_log_lines_carry_no_number_and_no_body_whoever_writes_them(number: str) 
     assert "earn" not in text
     assert "CA" + "0a" * 16 in text
     assert text.count("***23") == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("2125550123-3035550100", "***23-***00"),
+        ("212-555-0123 called", "***23 called"),
+        ("from (212) 555-0123 to +1 303.555.0100", "from ***23 to ***00"),
+        ("+12125550123+13035550100", "***23***00"),
+    ],
+)
+def test_numbers_in_groups_or_side_by_side_are_masked(text: str, masked: str) -> None:
+    assert logs.mask(text) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1a2b3c4d-1234-5678-9012-123456789012",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "CA" + "0123456789" * 3 + "ab",
+        "2026-03-10T12:00:00.123456+00:00",
+        "127.0.0.1:9092",
+    ],
+)
+def test_ids_and_times_are_left_alone(text: str) -> None:
+    assert logs.mask(text) == text

@@ -50,6 +50,12 @@ def test_bytes_that_are_no_event_are_refused() -> None:
         handle(KEY, b"{}", [], None)
 
 
+def test_event_of_a_type_that_only_a_newer_version_knows_is_ignored_and_the_row_stays() -> None:
+    row = given(lead(LeadOpened, 1)).row
+    made = handle(KEY, b"{}", [("ce_type", b"lead.reconsidered")], row)
+    assert (made.row, made.changed, made.sends, made.handled) == (row, False, (), ignored("unknown_type"))
+
+
 @pytest.mark.parametrize("row", [{}, {"v": 99}, {"v": 1, "p": "asleep"}])
 def test_row_of_another_version_is_refused_and_not_overwritten(row: dict[str, Any]) -> None:
     with pytest.raises(BrokenRow):
