@@ -66,7 +66,7 @@ class System:
     Args:
         kafka: bootstrap servers; the topics must exist.
         mongodb: URL.
-        folder: where logs go.
+        folder: where logs and the spool go.
         database: MongoDB database, one per system.
         clock: `system` or a clock file.
         group_prefix: keeps consumer groups of several systems on one cluster apart.
@@ -121,6 +121,7 @@ class System:
             "PUBLIC_BASE_URL": self.ingest_url,
             "WEBHOOK_SECRET": WEBHOOK_SECRET,
             "INGEST_HOST": "127.0.0.1",
+            "SPOOL_DIR": str(self.folder / "spool"),
             "INGEST_PORT": str(self._ports["ingest"]),
             "OPS_PORT": str(self._ports[f"{name}-ops"]),
             "LOG_LEVEL": "INFO",

@@ -4,14 +4,18 @@ Consumes: signed webhooks. Twilio's under `/webhooks/twilio/` (`voice`, `leg`, `
 `transcription`, `sms`, `message-status`), and `/webhooks/calls` for every system that can report a whole call as
 `call.completed` JSON.
 
-Keeps: nothing.
+Keeps: nothing but the spool, a folder of events that Kafka has not taken yet.
 
 Emits: `call-events` (one fact a webhook), `replies`, `receipts`.
 
 Promises:
 
-- It answers 2xx only once Kafka has acknowledged the event. Without that within `RINGBACK_ACK_LIMIT_S` it answers 503,
-  and the sender tries again. The TwiML asks Twilio to do so (`#rc=5&rp=all`): by itself Twilio gives up on a 503.
+- It answers 2xx only once the event is safe: Kafka has acknowledged it, or, where Kafka has not within
+  `RINGBACK_ACK_LIMIT_S`, it is fsynced in the spool. Otherwise it answers 503, and the sender tries again. The TwiML asks
+  Twilio to do so (`#rc=5&rp=all`): by itself Twilio gives up on a 503.
+- A call goes through whatever is away: `/voice`, `/leg` and `/dial` answer their TwiML within two seconds, and an event that
+  could not be made safe is counted.
+- Events of one topic and partition reach Kafka in the order in which they came.
 - The same webhook makes the same event id every time, so that a repetition changes nothing downstream.
 - It reads nothing from a webhook whose signature does not fit. The URL that a signature covers starts with
   `RINGBACK_PUBLIC_BASE_URL`; `Host` and `X-Forwarded-*` are never read.

@@ -1,6 +1,8 @@
 """Starts ingest: settings, adapters, shell, run."""
 
+from services.ingest.adapters.drain import SpoolDrain
 from services.ingest.adapters.kafka import WRITES, KafkaPart, Outlet
+from services.ingest.adapters.spool import Spool
 from services.ingest.adapters.twilio import TwilioSignatures, Twiml
 from services.ingest.domain.lender import Lender
 from services.ingest.settings import IngestSettings
@@ -19,10 +21,13 @@ async def main() -> int:
     directory = directory_or_exit(settings.directory, clock.now())
     health = Health()
     producer = KafkaProducer(settings.kafka_bootstrap_servers, f"ringback-ingest-{settings.instance}")
+    folder = settings.spool_folder
+    spool = Spool(folder, settings.spool_max_bytes, settings.topic_partitions, clock) if folder else None
+    outlet = Outlet(producer, health, settings.ack_limit_s, spool)
     ingest = Ingest(
         lender=Lender(directory, settings.test_callers),
         clock=clock,
-        outlet=Outlet(producer, health, settings.ack_limit_s),
+        outlet=outlet,
         signatures=None
         if settings.insecure_webhooks
         else TwilioSignatures(settings.public_base_url, settings.twilio_tokens),
@@ -32,8 +37,20 @@ async def main() -> int:
     )
     health.idle_checks.append(ingest.busy)
     server = WebhookServer(make_app(ingest), settings.ingest_host, settings.ingest_port)
-    kafka = KafkaPart(producer, settings.kafka_bootstrap_servers, health, settings.topics(*WRITES))
-    return await service.run("ingest", settings, health, [kafka, server])
+    kafka = KafkaPart(
+        producer=producer,
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        health=health,
+        topics=settings.topics(*WRITES),
+        outlet=outlet,
+        spool=spool,
+    )
+    parts: list[service.Part] = [kafka, server]
+    if spool is not None:
+        health.idle_checks.append(spool.busy)
+        drain = SpoolDrain(spool=spool, producer=producer, outlet=outlet, health=health)
+        parts = [spool, kafka, drain, server]
+    return await service.run("ingest", settings, health, parts)
 
 
 if __name__ == "__main__":

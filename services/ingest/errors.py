@@ -7,8 +7,10 @@ RingbackError
 │       ├── UnreadableBody    400, 408, 413, 415  the body is neither a form nor a JSON object
 │       ├── InvalidField      400  a field is missing or wrong
 │       └── UnknownNumber     404  no branch has the dialed number
+│   └── SpoolInUse            another process of ingest has the spool's folder
 └── TransientError
-    └── NotAcknowledged       503  Kafka has not acknowledged; the sender must try again
+    ├── NotAcknowledged       503  neither Kafka nor the spool has the event; the sender must try again
+    └── SpoolRefuses          the spool is full, or the disk does not take an event
 """
 
 from typing import ClassVar, Final
@@ -70,4 +72,16 @@ class UnknownNumber(Rejected):
 
 
 class NotAcknowledged(TransientError):
-    """Kafka has not acknowledged the event in time; it may still arrive."""
+    """Neither Kafka nor the spool has taken the event in time; it may still arrive."""
+
+
+class SpoolInUse(PermanentError):
+    """Another process of ingest has the spool's folder."""
+
+
+class SpoolRefuses(TransientError):
+    """The spool does not take an event; `reason` is `full` or `unwritable`."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

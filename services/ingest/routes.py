@@ -14,3 +14,6 @@ CALLS: Final = "/webhooks/calls"
 
 TWILIO: Final = (VOICE, LEG, DIAL, CALL_STATUS, RECORDING, TRANSCRIPTION, SMS, MESSAGE_STATUS)
 ALL: Final = (*TWILIO, CALLS)
+
+ALWAYS_ANSWERED: Final = (VOICE, LEG, DIAL)
+"""A borrower's call must go through: these answer their TwiML even when the event could not be made safe."""

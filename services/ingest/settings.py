@@ -1,5 +1,6 @@
 """What ingest is told by its environment."""
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -27,7 +28,14 @@ class IngestSettings(TwilioSettings, LenderSettings):
     test_numbers: str = Field(
         default="", description="callers whose calls are tests, beside the directory's own (fact C12)"
     )
-    ack_limit_s: float = Field(default=5.0, gt=0, le=10, description="longest wait for Kafka; Twilio itself waits 15 s")
+    ack_limit_s: float = Field(
+        default=1.0, gt=0, le=1.5, description="longest wait for Kafka before an event goes to the spool"
+    )
+    spool_dir: Path | None = Field(
+        default=None,
+        description="a folder on a disk that outlives the process, for events while Kafka is away; unset: no spool",
+    )
+    spool_max_bytes: int = Field(default=256 << 20, ge=1 << 20, description="what the spool may hold")
 
     @field_validator("test_numbers")
     @classmethod
@@ -48,6 +56,11 @@ class IngestSettings(TwilioSettings, LenderSettings):
         """The auth tokens that may have signed a webhook, the current one first."""
         tokens = (self.twilio_auth_token, self.twilio_auth_token_old)
         return tuple(token.get_secret_value() for token in tokens if token and token.get_secret_value())
+
+    @property
+    def spool_folder(self) -> Path | None:
+        """This instance's own folder of the spool."""
+        return self.spool_dir / self.instance if self.spool_dir else None
 
     @property
     def test_callers(self) -> frozenset[str]:

@@ -1,9 +1,10 @@
 """One webhook from its bytes to an acknowledged event: check the sender, read, emit, respond."""
 
+import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -28,11 +29,14 @@ from services.ingest.errors import InvalidField, NotAcknowledged, NotAuthentic, 
 from services.ingest.signing import CALLS_HEADER, verify_calls
 from services.runtime import logs
 from services.runtime.clock import Clock
+from services.runtime.errors import RingbackError
 
 log = logs.get(__name__)
 
 SOURCE: Final = "ringback/ingest"
 MOST_FIELDS: Final = 200
+PHONE_LIMIT_S: Final = 1.75
+"""A caller hears nothing until we answer: TwiML is there within two seconds, whatever is away."""
 
 Reader = Callable[[Fields, Fields, Lender, datetime], Reading]
 READERS: Final[Mapping[str, Reader]] = {
@@ -131,8 +135,23 @@ class Ingest:
             metrics.IGNORED_WEBHOOKS.labels(reading.ignored).inc()
         if reading.drafts:
             trace = webhook.headers.get("traceparent", "")
-            await self.outlet.emit(*(self._event(draft, received_at, trace) for draft in reading.drafts))
+            events = [self._event(draft, received_at, trace) for draft in reading.drafts]
+            if webhook.route in routes.ALWAYS_ANSWERED and not isinstance(reading.instruction, NoContent):
+                await self._try_to_emit(webhook.route, events)
+            else:
+                await self.outlet.emit(*events)
         return self._respond(webhook.route, reading.instruction)
+
+    async def _try_to_emit(self, route: str, events: Sequence[Event[EventData]]) -> None:
+        """Emit, but let the call go on whatever becomes of that; the reconciler finds what was lost."""
+        try:
+            async with asyncio.timeout(PHONE_LIMIT_S):
+                await self.outlet.emit(*events)
+        except Exception as error:
+            metrics.UNSAFE.labels(route).inc()
+            known = isinstance(error, RingbackError | TimeoutError)
+            why = str(error) or f"not safe within {PHONE_LIMIT_S} s"
+            log.error("call_goes_on_unsafe", route=route, why=why, exc_info=None if known else error)
 
     def _read(self, webhook: Webhook, received_at: datetime, now: datetime) -> Reading:
         if webhook.route == routes.CALLS:

@@ -127,7 +127,7 @@ def own_broker(provider: str, folder: Path) -> Iterator[LocalKafka]:
 
 
 @pytest.mark.parametrize("how", ["paused", "killed"])
-async def test_broker_that_is_away_gets_503_and_nothing_is_lost_once_it_is_back(
+async def test_ingest_without_a_spool_answers_503_while_the_broker_is_away_and_nothing_is_lost_once_it_is_back(
     own_broker: LocalKafka, folder: Path, how: str
 ) -> None:
     servers = own_broker.bootstrap_servers
@@ -157,6 +157,98 @@ async def test_broker_that_is_away_gets_503_and_nothing_is_lost_once_it_is_back(
         ids = [event.id for event in await arrived(servers, "call-events")]
         assert set(ids) == {f"twilio:{call}:ended:no-answer" for call in calls}
         assert "ringback_webhooks_unacknowledged_total" in await running.metrics()
+
+
+async def test_kafka_stopped_under_load_and_ingest_killed_lose_no_acknowledged_webhook(
+    own_broker: LocalKafka, folder: Path
+) -> None:
+    servers, env = own_broker.bootstrap_servers, {"SPOOL_DIR": str(folder / "spool")}
+    await create_topics(servers, replication=1, topics=TOPICS)
+    taken: list[str] = []
+    texts: dict[str, list[str]] = {f"+1303555{n:04}": [] for n in range(100, 112)}
+
+    async def load(running: Running, until: asyncio.Event) -> None:
+        """Post calls, and texts of each caller one after the other, until told to stop or ingest is gone."""
+
+        async def texting(caller: str) -> None:
+            while not until.is_set():
+                message = new_sid("SM")
+                form = {"MessageSid": message, "From": caller, "To": NEW_YORK, "Body": "hello"}
+                if (await running.twilio("sms", form))[0] < 300:
+                    texts[caller].append(f"twilio:{message}:received")
+                await asyncio.sleep(0.05)
+
+        async def calling() -> None:
+            while not until.is_set():
+                call = new_sid("CA")
+                assert (await running.twilio("voice", {**ended(call), "CallStatus": "ringing"}))[0] == 200
+                if (await running.twilio("call-status", ended(call)))[0] < 300:
+                    taken.append(f"twilio:{call}:ended:no-answer")
+                await asyncio.sleep(0.05)
+
+        await asyncio.gather(*(texting(caller) for caller in texts), calling(), return_exceptions=True)
+
+    async with ingest(servers, folder, **env) as running:
+        stop = asyncio.Event()
+        loading = asyncio.create_task(load(running, stop))
+        assert await eventually(lambda: len(taken) >= 5, why="webhooks are taken")
+        own_broker.kill()
+        before = len(taken)
+        assert await eventually(lambda: len(taken) >= before + 40, timeout_s=60, why="webhooks are taken without Kafka")
+        assert await running.ops_status("/readyz") == 200
+        running.process.kill()
+        await running.process.wait()
+        stop.set()
+        await loading
+    async with ingest(servers, folder, **env) as running:  # starts without Kafka
+        stop = asyncio.Event()
+        loading = asyncio.create_task(load(running, stop))
+        before = len(taken)
+        assert await eventually(lambda: len(taken) >= before + 20, timeout_s=60, why="webhooks are taken again")
+        own_broker.start()
+        assert await eventually(partial(_spool_is_empty, running), timeout_s=60, why="the spool is sent")
+        before = len(taken)
+        assert await eventually(lambda: len(taken) >= before + 5, why="webhooks go straight to Kafka again")
+        stop.set()
+        await loading
+        assert await eventually(partial(_spool_is_empty, running), timeout_s=60, why="the spool is sent")
+    assert {event.id for event in await arrived(servers, "call-events")} >= set(taken)
+    replies = [event.id for event in await arrived(servers, "replies")]
+    for told in texts.values():
+        first_seen = [id_ for id_ in dict.fromkeys(replies) if id_ in told]
+        assert first_seen == told, "each caller's texts, in their order"
+
+
+async def test_ingest_killed_between_disk_and_answer_sends_the_event_after_its_restart(
+    own_broker: LocalKafka, folder: Path
+) -> None:
+    servers, spool = own_broker.bootstrap_servers, folder / "spool"
+    await create_topics(servers, replication=1, topics=TOPICS)
+    calls = [new_sid("CA") for _ in range(5)]
+    async with ingest(servers, folder, SPOOL_DIR=str(spool)) as running:
+        own_broker.kill()
+        posts = [asyncio.create_task(running.twilio("call-status", ended(call))) for call in calls]
+        # Without a pause, so that the kill comes as soon as there are bytes, answered or not.
+        assert await eventually(lambda: _spooled(spool), every_s=0, why="the event is in its file")
+        running.process.kill()
+        await asyncio.gather(*posts, return_exceptions=True)
+        on_disk = b"".join(path.read_bytes() for path in spool.rglob("*.spool"))
+    own_broker.start()
+    async with ingest(servers, folder, SPOOL_DIR=str(spool)) as running:
+        assert await eventually(partial(_spool_is_empty, running), timeout_s=60, why="the spool is sent")
+    whole = {f"twilio:{call}:ended:no-answer" for call in calls if f"twilio:{call}:ended:no-answer".encode() in on_disk}
+    assert whole
+    assert {event.id for event in await arrived(servers, "call-events")} >= whole
+
+
+def _spooled(folder: Path) -> bool:
+    return any(path.stat().st_size for path in folder.rglob("*.spool"))
+
+
+async def _spool_is_empty(running: Running) -> bool:
+    metrics = await running.metrics()
+    lines = [line for line in metrics.splitlines() if line.startswith("ringback_spool_events{")]
+    return bool(lines) and all(line.endswith(" 0.0") for line in lines)
 
 
 async def _is_ready(running: Running) -> bool:
