@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-containers check facts fmt bench chaos up down venv schemas
+.PHONY: help demo test test-containers check facts fmt bench chaos chaos-system up down venv schemas
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -45,6 +45,9 @@ bench: $(STAMP) ## Measure end-to-end latency and the sequencer's rate; prints t
 
 chaos: $(STAMP) ## Run the tests that kill, pause and restart processes, in their long form
 	@RINGBACK_CHAOS_ROUNDS=$${RINGBACK_CHAOS_ROUNDS:-60} $(BIN)/pytest tests/chaos $(ARGS)
+
+chaos-system: $(STAMP) ## Run the whole system under seeded faults, then check every promise (ARGS="--seed 7 --minutes 1")
+	@$(BIN)/python -m tests.chaos.system $(ARGS)
 
 up: $(STAMP) ## Start Kafka and MongoDB on this machine and leave them running
 	@$(BIN)/python -m deploy.local up

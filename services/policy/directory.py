@@ -218,7 +218,7 @@ class Directory(_Entry):
         raise DirectoryError(self.lender_id, [f"no branch has the id {branch_id!r}"])
 
     def branch_by_number(self, e164: str) -> Branch | None:
-        """Return the branch that owns a dialled number, or None: an unknown number is not ours."""
+        """Return the branch that owns a dialed number, or None: an unknown number is not ours."""
         return next((branch for branch in self.branches if e164 in branch.numbers), None)
 
     def officer(self, officer_id: str) -> Officer | None:

@@ -1,4 +1,4 @@
-"""Structured logs: JSON in containers, colour on a terminal, and never a full phone number or a message's body."""
+"""Structured logs: JSON in containers, color on a terminal, and never a full phone number or a message's body."""
 
 import logging
 import re
