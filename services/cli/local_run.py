@@ -5,7 +5,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,14 +14,15 @@ from typing import Any
 import aiohttp
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConfigurationError, PyMongoError
 
 from deploy.local.kafka import DEFAULT_STATE
 from deploy.local.stack import Stack
 from deploy.local.system import System, SystemFailure, fresh_name
 from schemas.topics import TOPICS, topics_of
-from services.cli.exits import Cannot, first_and_last
+from services.cli.exits import Cannot, WrongUse, first_and_last
 from services.runtime.clock import write_clock
+from services.runtime.settings import check_named_servers
 from services.runtime.topics_admin import create_topics
 
 RECORD = "system.json"
@@ -83,15 +84,19 @@ async def mongodb_answers(url: str) -> None:
     """Return when MongoDB answers.
 
     Raises:
-        Cannot: it does not, or the URL is wrong.
+        WrongUse: the driver cannot use the URL.
+        Cannot: MongoDB does not answer.
     """
+    # Without the part before "@": that is where a URL carries its password.
+    where = url.rpartition("@")[2].removeprefix("mongodb://")
     try:
         with database_of(url, "admin") as admin:
             await admin.command("ping")
+    except ConfigurationError as error:  # what can only be seen by asking, such as a name that no name server knows
+        raise WrongUse(f"MongoDB at {where} cannot be used", "correct RINGBACK_MONGODB_URL") from error
     except PyMongoError as error:
-        # Without the part before "@": that is where a URL carries its password.
         raise Cannot(
-            f"MongoDB at {url.rpartition('@')[2].removeprefix('mongodb://')} does not answer ({type(error).__name__})",
+            f"MongoDB at {where} does not answer ({type(error).__name__})",
             "start it, or name another in RINGBACK_MONGODB_URL",
         ) from error
 
@@ -112,20 +117,13 @@ async def local_run(
         state: the folder of all local things.
 
     Raises:
-        Cannot: another run of that name is under way, a process ended, or the cluster is not empty.
+        SettingsError: RINGBACK_KAFKA_BOOTSTRAP_SERVERS or RINGBACK_MONGODB_URL is wrong.
+        Cannot: the folder cannot be used, another run of that name is under way, a process ended, or the cluster is not empty.
         StartError: Kafka or MongoDB is missing; says which and what installs it.
     """
+    check_named_servers()
     folder = (state / name).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (state / f"{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Cannot(
-                f"another `ringback {name}` is running here", "stop it first (Ctrl-C in its terminal)"
-            ) from error
-        shutil.rmtree(folder)
-        folder.mkdir()
+    with _fresh(folder, name):
         stack = Stack(folder, state=state, say=say)
         try:
             say("starting Kafka and MongoDB")
@@ -157,6 +155,27 @@ async def local_run(
             raise Cannot(f"{what} {last}".rstrip(), f"the logs of all processes are in {folder}") from error
         finally:
             stack.stop()
+
+
+@contextmanager
+def _fresh(folder: Path, name: str) -> Iterator[None]:
+    """Have an empty folder that no other run uses for as long as the block lasts."""
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context(folder.with_name(f"{name}.lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+            folder.mkdir()
+        except BlockingIOError as error:
+            raise Cannot(
+                f"another `ringback {name}` is running here", "stop it first (Ctrl-C in its terminal)"
+            ) from error
+        except OSError as error:
+            raise Cannot(
+                f"{folder} cannot be used: {error.strerror}", "it must be a folder that you may write to"
+            ) from error
+        yield
 
 
 async def _with_records(bootstrap_servers: str) -> str | None:

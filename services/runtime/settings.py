@@ -6,15 +6,29 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.problems import problems_of, written
 from schemas.topics import PARTITIONS, Topic, topics_of
 from services.runtime.clock import Clock, clock_from
 from services.runtime.exits import exit_with_problems
+from services.runtime.mongo_url import checked_mongodb_url
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def checked_servers(value: str) -> str:
+    """Return Kafka's servers as they are written.
+
+    Raises:
+        ValueError: one of them is not host:port.
+    """
+    for server in value.split(","):
+        host, _, port = server.strip().rpartition(":")
+        if not host or not (len(port) <= 5 and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+            raise ValueError(f"{server[:60]!r} is not host:port, such as 127.0.0.1:9092; a port is 1 to 65535")
+    return value
 
 
 class SettingsError(Exception):
@@ -23,6 +37,26 @@ class SettingsError(Exception):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+
+
+def check_named_servers() -> None:
+    """Check the addresses of Kafka and MongoDB, for whoever starts those that the environment does not name.
+
+    Raises:
+        SettingsError: one that is named cannot be right.
+    """
+    problems = []
+    for name, check in (
+        ("RINGBACK_KAFKA_BOOTSTRAP_SERVERS", checked_servers),
+        ("RINGBACK_MONGODB_URL", checked_mongodb_url),
+    ):
+        try:
+            if value := os.environ.get(name):
+                check(value)
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise SettingsError(problems)
 
 
 class RuntimeSettings(BaseSettings):
@@ -49,11 +83,7 @@ class RuntimeSettings(BaseSettings):
     @field_validator("kafka_bootstrap_servers")
     @classmethod
     def _has_servers(cls, value: str) -> str:
-        for server in value.split(","):
-            host, _, port = server.strip().rpartition(":")
-            if not host or not port.isdigit():
-                raise ValueError(f"{server!r} is not host:port, such as 127.0.0.1:9092")
-        return value
+        return checked_servers(value)
 
     @model_validator(mode="after")
     def _clock_is_safe(self) -> Self:
@@ -112,10 +142,19 @@ def _variable(loc: Sequence[int | str]) -> str:
     return "RINGBACK_" + "_".join(str(part) for part in loc).upper() if loc else ""
 
 
+def _checked_secret_url(url: SecretStr) -> SecretStr:
+    checked_mongodb_url(url.get_secret_value())
+    return url
+
+
+MongoUrl = Annotated[SecretStr, AfterValidator(_checked_secret_url)]
+"""Secret, because it may carry a password."""
+
+
 class MongoSettings(RuntimeSettings):
     """For services that keep documents."""
 
-    mongodb_url: SecretStr = Field(examples=["mongodb://127.0.0.1:27017/?directConnection=true"])
+    mongodb_url: MongoUrl = Field(examples=["mongodb://127.0.0.1:27017/?directConnection=true"])
     mongodb_database: str = "ringback"
 
 

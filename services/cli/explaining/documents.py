@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
 from deploy.local.kafka import DEFAULT_STATE
 from deploy.local.mongo import LocalMongo
 from deploy.local.process import StartError, listens
@@ -18,13 +16,13 @@ from services.cli.exits import Cannot, WrongUse, first_and_last
 from services.cli.explaining.story import Records
 from services.cli.local_run import RECORD, database_of, mongodb_answers
 from services.policy.directory import Directory, load_directory
-from services.runtime.settings import RuntimeSettings
+from services.runtime.settings import MongoUrl, RuntimeSettings
 
 
 class ExplainSettings(RuntimeSettings):
     """Which database and which lender, where the environment names both."""
 
-    mongodb_url: SecretStr | None = None
+    mongodb_url: MongoUrl | None = None
     mongodb_database: str = "ringback"
     directory: Path | None = None
 
@@ -45,25 +43,32 @@ def source_of(run: str, state: Path = DEFAULT_STATE) -> Iterator[Source]:
     The documents of a run that has ended are opened for as long as the block lasts.
 
     Raises:
-        WrongUse: there is no such run, or its record is damaged.
+        WrongUse: only one of the two is named, there is no such run, or its record is damaged.
         SettingsError: a setting is wrong.
         DirectoryError: RINGBACK_DIRECTORY cannot be read.
         Cannot: the run's documents are gone or cannot be opened.
     """
-    settings = ExplainSettings.load(service="explain", kafka_bootstrap_servers="unused:0")
+    settings = ExplainSettings.load(service="explain", kafka_bootstrap_servers="unused:9092")
     if settings.mongodb_url is not None and settings.directory is not None:
         directory = load_directory(settings.directory)
         yield Source(
             url=settings.mongodb_url.get_secret_value(), database=settings.mongodb_database, directory=directory
         )
         return
+    if settings.mongodb_url is not None or settings.directory is not None:
+        # A local run would be read instead, and its callers taken for the lender's.
+        there, missing = ("MONGODB_URL", "DIRECTORY") if settings.directory is None else ("DIRECTORY", "MONGODB_URL")
+        raise WrongUse(
+            f"RINGBACK_{there} is set, but RINGBACK_{missing} is not",
+            "set both to read a deployment's records, or neither to read a local run's",
+        )
     again = f"run `ringback {run}` again" if run in ("demo", "replay") else "run it again"
     folder = state / run
     try:
         record = json.loads((folder / RECORD).read_text())
         url, database = str(record["mongodb"]), str(record["database"])
         port = urlsplit(url).port
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise WrongUse(
             f"there is no local run called {run!r} in {state.absolute()}",
             "run `ringback demo`, or set RINGBACK_MONGODB_URL and RINGBACK_DIRECTORY",

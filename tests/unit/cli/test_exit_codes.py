@@ -124,6 +124,49 @@ def test_wrong_use_or_file_says_what_is_wrong_and_what_to_do_and_exits_with_2(
 
 
 @pytest.mark.parametrize(
+    ("args", "environment", "wrong"),
+    [
+        (["explain", CALLER], {"MONGODB_URL": "mongodb://127.0.0.1:99999999/"}, "MONGODB_URL: is not a MongoDB URL"),
+        (["explain", CALLER], {"MONGODB_URL": "mongodb://[::1:1/"}, "MONGODB_URL: is not a MongoDB URL"),
+        (["explain", CALLER], {"MONGODB_URL": ""}, "MONGODB_URL: is not a MongoDB URL"),
+        (["explain", CALLER], {"MONGODB_URL": "mongodb://h/?retry=x"}, "MONGODB_URL: has an option"),
+        (["explain", CALLER], {"MONGODB_URL": "mongodb://127.0.0.1:1/"}, "RINGBACK_DIRECTORY is not"),
+        (["explain", CALLER], {"DIRECTORY": str(EXAMPLE_DIRECTORY)}, "RINGBACK_MONGODB_URL is not"),
+        (["replay", "calls.csv"], {"MONGODB_URL": "mongodb://user:secret"}, "MONGODB_URL: is not a MongoDB URL"),
+        (["demo", "--once"], {"MONGODB_URL": "127.0.0.1:27017"}, "MONGODB_URL: is not a MongoDB URL"),
+        (["demo", "--once"], {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:99999"}, "a port is 1 to 65535"),
+        (["topics", "check"], {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:99999"}, "a port is 1 to 65535"),
+        (["topics", "create"], {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:0"}, "a port is 1 to 65535"),
+        (["topics", "create"], {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:" + "9" * 5000}, "a port is 1 to 65535"),
+    ],
+)
+def test_wrong_setting_is_named_and_exits_with_2(
+    args: list[str],
+    environment: dict[str, str],
+    wrong: str,
+    nothing: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(f"RINGBACK_{name}", value)
+    Path("calls.csv").write_text(CALL)
+    assert run(args) == WRONG_USE
+    text = said(capsys)
+    assert wrong in text
+    assert "secret" not in text
+
+
+def test_state_folder_that_is_a_file_is_told(nothing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("calls.csv").write_text(CALL)
+    Path(".ringback").touch()
+    assert run(["replay", "calls.csv"]) == CANNOT
+    assert ".ringback/replay cannot be used: Not a directory" in said(capsys)
+    assert run(["explain", CALLER]) == WRONG_USE
+    assert "there is no local run called 'demo'" in said(capsys)
+
+
+@pytest.mark.parametrize(
     "record", ["", "{", "[]", "{}", '{"mongodb": 7}', '{"mongodb": "mongodb://127.0.0.1:x/", "database": "d"}']
 )
 def test_damaged_record_of_a_run_is_a_wrong_file(record: str, nothing: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,6 +52,38 @@ def test_virtual_clock_is_refused_unless_twilio_is_on_loopback(tmp_path: Path) -
     assert MongoSettings.load(**GOOD, clock=str(clock), twilio_base_url="http://127.0.0.1:4010").make_clock().is_file
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["", "127.0.0.1:27017", "mongodb://", "mongodb://127.0.0.1:0/", "mongodb://127.0.0.1:99999999/", "mongodb://[::1:1/",
+     "mongodb://user:secret/", "mongodb://user:sec/ret@h/", "mongodb+srv://user:secret/", "mongodb://h/?unknown=1",
+     "mongodb://h/?connectTimeoutMS=soon", "mongodb://h/?tls=true&tlsCAFile=/gone"],
+)  # fmt: skip
+def test_service_with_a_wrong_mongodb_url_names_the_setting_and_exits_with_78(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        MongoSettings.load_or_exit(**{**GOOD, "mongodb_url": url})
+    assert ended.value.code == 78
+    said = capsys.readouterr()
+    assert "RINGBACK_MONGODB_URL: " in said.out + said.err
+    assert "secret" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mongodb://127.0.0.1", "mongodb://[::1]:27017/?directConnection=true", "mongodb://a:1,b:65535/?replicaSet=rs0",
+     "mongodb+srv://user:pass%40word@cluster.example.org/ringback?retryWrites=true&srvMaxHosts=2"],
+)  # fmt: skip
+def test_mongodb_url_that_the_driver_takes_is_a_right_setting(url: str) -> None:
+    assert MongoSettings.load(**{**GOOD, "mongodb_url": url}).mongodb_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("servers", ["127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:99999", "a:1,b", "h:\u0663"])
+def test_kafka_server_without_a_possible_port_is_a_wrong_setting(servers: str) -> None:
+    with pytest.raises(SettingsError, match=r"RINGBACK_KAFKA_BOOTSTRAP_SERVERS: .* is not host:port"):
+        MongoSettings.load(**{**GOOD, "kafka_bootstrap_servers": servers})
+
+
 @pytest.mark.parametrize("text", [None, "{}"], ids=["no file", "no clock in it"])
 def test_clock_file_that_cannot_be_read_is_a_wrong_setting(tmp_path: Path, text: str | None) -> None:
     clock = tmp_path / "clock.json"
