@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -21,11 +21,12 @@ from services.ingest import metrics, routes
 from services.ingest.adapters.kafka import Outlet
 from services.ingest.adapters.reports import read_report
 from services.ingest.adapters.twilio import TwilioSignatures, Twiml
-from services.ingest.domain import reported_calls, twilio_calls, twilio_texts
+from services.ingest.domain import reported_calls
 from services.ingest.domain.fields import Fields
 from services.ingest.domain.lender import Lender
 from services.ingest.domain.reading import Accepted, Draft, GoOn, Instruction, NoContent, Reading
 from services.ingest.errors import InvalidField, NotAcknowledged, NotAuthentic, Rejected, UnreadableBody
+from services.ingest.phone_systems import TWILIO_READERS
 from services.ingest.signing import CALLS_HEADER, verify_calls
 from services.runtime import logs
 from services.runtime.clock import Clock
@@ -37,18 +38,6 @@ SOURCE: Final = "ringback/ingest"
 MOST_FIELDS: Final = 200
 PHONE_LIMIT_S: Final = 1.75
 """A caller hears nothing until we answer: TwiML is there within two seconds, whatever is away."""
-
-Reader = Callable[[Fields, Fields, Lender, datetime], Reading]
-READERS: Final[Mapping[str, Reader]] = {
-    routes.VOICE: twilio_calls.voice,
-    routes.LEG: twilio_calls.leg,
-    routes.DIAL: twilio_calls.dial,
-    routes.CALL_STATUS: twilio_calls.call_status,
-    routes.RECORDING: twilio_calls.recording,
-    routes.TRANSCRIPTION: twilio_calls.transcription,
-    routes.SMS: twilio_texts.sms,
-    routes.MESSAGE_STATUS: twilio_texts.message_status,
-}
 
 _JSON_OBJECT: Final = TypeAdapter(dict[str, str | int | float | bool | None])
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -162,7 +151,7 @@ class Ingest:
             raise NotAuthentic(
                 "wrong_account", "is not the account that RINGBACK_TWILIO_ACCOUNT_SID names", "AccountSid"
             )
-        return READERS[webhook.route](Fields(params), Fields(webhook.query), self.lender, now)
+        return TWILIO_READERS[webhook.route](Fields(params), Fields(webhook.query), self.lender, now)
 
     def _prove_calls(self, webhook: Webhook, received_at: datetime) -> None:
         if webhook.content_type != "application/json":

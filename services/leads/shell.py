@@ -20,7 +20,7 @@ from services.leads.adapters.store import LeadStore
 from services.leads.assignment import Assigner
 from services.leads.call_cache import CallCache
 from services.leads.changes import LeadChanges, tries
-from services.leads.domain import calls, messages, recovery
+from services.leads.domain import call_outcome, messages, recovery
 from services.leads.domain.model import Call, Cause, Lead, LeadChange
 from services.leads.domain.touches import apply_result, is_opt_out
 from services.leads.errors import TooMuchContention
@@ -63,14 +63,14 @@ class Shell:
     # --- calls -------------------------------------------------------------------------------------------------------
 
     async def _on_fact(self, event: Event[CallFact]) -> Handled:
-        key = calls.new_call(event).key
+        key = call_outcome.new_call(event).key
         async for _ in tries("calls"):
             before = self._calls.get(key)
             if before is None and not isinstance(event.data, CallStarted | CallCompleted):
                 before = await self._store.find_call(key)  # the others are rarely a call's first fact
-            base = before or calls.new_call(event)
+            base = before or call_outcome.new_call(event)
             now, real_now = self._clock.now(), self._clock.real_now()
-            after = calls.read(base, event, now=now, real_now=real_now, lease_s=DECISION_LEASE_S)
+            after = call_outcome.read(base, event, now=now, real_now=real_now, lease_s=DECISION_LEASE_S)
             if after is None:
                 await self._consequences(base, base, event)
                 return ignored("duplicate")
@@ -91,7 +91,7 @@ class Shell:
         fact = event.data
         if call.outcome is None:
             # At once and not at the call's end: while they talk, no text may go (and a leg may come without a caller).
-            if calls.answered(call) and (isinstance(fact, CallLegAnswered) or before.caller is None):
+            if call_outcome.answered(call) and (isinstance(fact, CallLegAnswered) or before.caller is None):
                 await self._contact(call)
             return
         if before.outcome is None:
@@ -115,7 +115,7 @@ class Shell:
         self._calls.forget(call.key)
         first_try = call.outcome is None
         if first_try:
-            after = await self._store.save_call(call, calls.settled(call, self._clock.now()))
+            after = await self._store.save_call(call, call_outcome.settled(call, self._clock.now()))
             if after is None:
                 return  # a fact came in between, and with it another settle_at
             _count_decision(after)
@@ -162,7 +162,7 @@ class Shell:
                 log.info("talked_since", call_id=call.call_id)
                 return
             if found is not None:
-                await self._texts.own(found, calls.cause_of_decision(call), call.over_at, dialled=call.dialled)
+                await self._texts.own(found, call_outcome.cause_of_decision(call), call.over_at, dialled=call.dialled)
                 await self._call_again(call, caller)
                 if found.opened_by_call == call.key:  # a try that failed has made it
                     await self._catch_up(found, call)
@@ -187,7 +187,7 @@ class Shell:
 
     async def _talks_since(self, call: Call, caller: str) -> list[Call]:
         """Return the caller's calls in which a person of ours has talked since this one began."""
-        talks = await self._store.talks_since(call.lender_id, caller, calls.began_at(call))
+        talks = await self._store.talks_since(call.lender_id, caller, call_outcome.began_at(call))
         return [talk for talk in talks if talk.key != call.key]
 
     async def _catch_up(self, lead: Lead, call: Call) -> None:

@@ -10,6 +10,9 @@ import re
 from enum import StrEnum
 from typing import Final, Literal
 
+CODE_OF_CARRIER_OPT_OUT: Final = 21610
+"""Twilio's error code for a recipient who has told the carrier STOP: an opt-out that nobody has told us."""
+
 
 class Keyword(StrEnum):
     """What the text asks for; YES opts in only a borrower who is opted out, else it is an answer."""

@@ -12,8 +12,8 @@ from aiohttp import web
 from deploy.sandbox import Sandbox, SandboxSettings
 from deploy.sandbox.faults import FaultSpec
 from services.notifier.adapters.twilio import MayWrite, TwilioProvider
-from services.notifier.domain.codes import CODES, meaning_of_error
 from services.notifier.domain.facts import LeftInDoubt, NotSent, ProviderAccepted, Refused, SendOutcome
+from services.notifier.domain.twilio_codes import CODES, meaning_of_error
 from services.notifier.errors import ProviderAway
 from services.runtime.clock import monotonic_s
 from tests.unit.notifier.build import TEXT

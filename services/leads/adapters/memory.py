@@ -11,7 +11,7 @@ from bson.codec_options import CodecOptions
 
 from services.leads.adapters.documents import entry_document, from_document, to_document
 from services.leads.adapters.store import HISTORY_LIMIT, TALKS_LIMIT
-from services.leads.domain.calls import talked_at
+from services.leads.domain.call_outcome import talked_at
 from services.leads.domain.messages import Message, Reply
 from services.leads.domain.model import Call, Lead, OfficerState, Task
 from services.policy.suppression import KEY_CHECK_ID

@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from schemas.ids import lead_id
 from schemas.leads import CallOfLead, LeadAssigned, LeadCalledAgain, LeadContacted, LeadOpened
-from services.leads.domain.calls import answered_by, began_at, cause_of_decision, outcome_of, talked_at
+from services.leads.domain.call_outcome import answered_by, began_at, cause_of_decision, outcome_of, talked_at
 from services.leads.domain.messages import Reply
 from services.leads.domain.model import CADENCE, DAYS_LIMIT, SEEN_LIMIT, Call, Cause, Lead, LeadChange
 from services.leads.domain.outbox import halted, marked, tell

@@ -11,16 +11,14 @@ from services.leads.domain.model import CADENCE, STEPS_LIMIT, Cause, Lead, LeadC
 from services.leads.domain.outbox import marked
 from services.leads.domain.replies import opt_out
 from services.leads.domain.tasks import TaskRequest, with_task
-
-RECIPIENT_OPTED_OUT: Final = 21610
-"""Twilio's error code for a recipient who has told the carrier STOP: an opt-out that nobody has told us."""
+from services.policy.optout import CODE_OF_CARRIER_OPT_OUT
 
 _ORDER_OF_STATES: Final[Mapping[TouchState, int]] = {"suppressed": 0, "sent": 1, "failed": 2, "delivered": 3}
 
 
 def is_opt_out(result: TouchResult) -> bool:
     """Return whether the result proves an opt-out."""
-    return isinstance(result, TouchFailed) and result.error_code == RECIPIENT_OPTED_OUT
+    return isinstance(result, TouchFailed) and result.error_code == CODE_OF_CARRIER_OPT_OUT
 
 
 def apply_result(lead: Lead, result: TouchResult, cause: Cause, *, at: datetime, now: datetime) -> LeadChange:

@@ -21,9 +21,9 @@ from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
-from services.notifier.domain.codes import meaning_of_error
 from services.notifier.domain.delivery import RenderedText
 from services.notifier.domain.facts import LeftInDoubt, NotSent, ProviderAccepted, SendOutcome
+from services.notifier.domain.twilio_codes import meaning_of_error
 from services.notifier.errors import ProviderAway
 
 TIMEOUT_S: Final = 10.0

@@ -14,8 +14,8 @@ from services.cli.calllog import LoggedCall, LoggedLeg
 from services.cli.replaying.webhooks import DialledLeg, Webhook, afterwards, call_sid, voice
 from services.ingest.domain.fields import Fields
 from services.ingest.domain.lender import Lender
-from services.ingest.shell import READERS
-from services.leads.domain.calls import add_fact, decided, new_call
+from services.ingest.phone_systems import TWILIO_READERS
+from services.leads.domain.call_outcome import add_fact, decided, new_call
 from services.leads.domain.model import Call
 from services.policy.directory import load_directory
 
@@ -67,7 +67,7 @@ def outcome_in_leads(call: LoggedCall) -> Literal["answered", "missed", "abandon
 
 def events_of(hook: Webhook) -> list[Event[CallFact]]:
     url = urlsplit(hook.url)
-    reading = READERS[url.path](Fields(hook.form), Fields(dict(parse_qsl(url.query))), LENDER, hook.at)
+    reading = TWILIO_READERS[url.path](Fields(hook.form), Fields(dict(parse_qsl(url.query))), LENDER, hook.at)
     return [
         Event(
             id=draft.id, data=draft.data, source="test", time=draft.time, key=partition_key("larkspur", CALLER),

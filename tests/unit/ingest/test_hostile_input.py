@@ -13,8 +13,8 @@ from schemas.base import EventData
 from schemas.envelope import Event
 from services.ingest import metrics, routes
 from services.ingest.adapters.kafka import Outlet
+from services.ingest.phone_systems import TWILIO_READERS
 from services.ingest.routes import SMS
-from services.ingest.shell import READERS
 from services.ingest.signing import TWILIO_HEADER, sign_twilio
 from services.runtime.producer import FakeProducer
 from tests.unit.ingest.rig import ACCOUNT, BASE, TOKEN, Rig
@@ -104,7 +104,7 @@ async def test_unknown_routes_and_methods_count_under_closed_labels(
 
 
 def test_every_route_has_its_reader_and_its_metrics() -> None:
-    assert {*READERS, routes.CALLS} == set(routes.ALL)
+    assert {*TWILIO_READERS, routes.CALLS} == set(routes.ALL)
     counted = {sample.labels["route"] for metric in metrics.REJECTED.collect() for sample in metric.samples}
     assert counted >= set(routes.ALL)
 

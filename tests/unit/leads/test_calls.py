@@ -11,7 +11,7 @@ import pytest
 
 from schemas.calls import CallFact
 from schemas.envelope import Event
-from services.leads.domain.calls import add_fact, new_call, outcome_of, waits_s
+from services.leads.domain.call_outcome import add_fact, new_call, outcome_of, waits_s
 from services.leads.domain.model import Call
 from tests.unit.leads.events import InboundCall
 from tests.unit.leads.rig import Rig

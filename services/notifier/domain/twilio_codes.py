@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 from services.notifier.domain.facts import LeftInDoubt, NotSent, Refused, SendOutcome
+from services.policy.optout import CODE_OF_CARRIER_OPT_OUT
 
 Meaning = Literal["busy", "configuration", "opted_out", "bad_number", "blocked"]
 
@@ -11,7 +12,7 @@ CODES: Final[Mapping[int, Meaning]] = {
     20429: "busy",
     20003: "configuration", 20404: "configuration", 21408: "configuration", 21606: "configuration",
     21608: "configuration", 21603: "configuration", 30002: "configuration", 30034: "configuration",
-    21610: "opted_out",
+    CODE_OF_CARRIER_OPT_OUT: "opted_out",
     21211: "bad_number", 21612: "bad_number", 21614: "bad_number", 30005: "bad_number", 30006: "bad_number",
     30004: "blocked", 30007: "blocked", 30450: "blocked", 30610: "blocked", 30640: "blocked",
 }  # fmt: skip
