@@ -1,7 +1,6 @@
 """One suite for both stores of leads: what the fake promises, MongoDB keeps."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -9,9 +8,8 @@ from typing import Any
 import pytest
 
 from schemas.envelope import Wire
-from services.leads.adapters.memory import MemoryLeads
 from services.leads.adapters.mongo import MongoLeads
-from services.leads.adapters.store import HISTORY_LIMIT, LeadStore
+from services.leads.adapters.store import LeadStore
 from services.leads.domain.messages import Message, Reply, TouchRecord
 from services.leads.domain.model import (
     Call,
@@ -26,38 +24,12 @@ from services.leads.domain.model import (
 )
 from services.policy.optout import Keyword
 from services.runtime.mongo_errors import StoreAway, StoreRefused
+from tests.contract.leads.conftest import Documents
 from tests.infra import providers
 
 NOW = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
 CALLER = "+17185550134"
 LATER = NOW + timedelta(seconds=5)
-Documents = Callable[[str, str], Awaitable[dict[str, Any]]]
-
-
-@pytest.fixture(params=["memory", "mongo"])
-async def store(request: pytest.FixtureRequest, mongo: providers.Mongo, database: Any) -> AsyncIterator[LeadStore]:
-    """Each of the stores, empty."""
-    if request.param == "memory":
-        yield MemoryLeads()
-        return
-    real = MongoLeads(mongo.url, database.name)
-    await real.start()
-    await real.start()  # the second start finds its indexes
-    yield real
-    await real.stop()
-
-
-@pytest.fixture
-def documents(store: LeadStore, database: Any) -> Documents:
-    """Reads a document as it is stored; empty where there is none."""
-
-    async def read(collection: str, id_: str) -> dict[str, Any]:
-        if isinstance(store, MemoryLeads):
-            kept: dict[str, dict[str, Any]] = getattr(store, collection)
-            return kept.get(id_, {})
-        return await database[collection].find_one({"_id": id_}) or {}
-
-    return read
 
 
 def _call(key: str = "larkspur:twilio:CA1", **more: Any) -> Call:
@@ -310,76 +282,6 @@ async def test_closed_task_is_logged_once_with_whose_it_was(store: LeadStore, do
     assert (logged["lead_id"], logged["lender_id"], logged["owner_id"]) == ("L1", "larkspur", "dana")
 
 
-async def test_number_is_suppressed_until_it_is_taken_back_and_again(store: LeadStore) -> None:
-    assert not await store.is_suppressed("h")
-    await store.unsuppress("h", "larkspur", NOW, "e0")
-    assert not await store.is_suppressed("h")
-    for _ in range(2):
-        await store.suppress("h", "larkspur", NOW, "keyword", "e1")
-    assert await store.is_suppressed("h")
-    await store.unsuppress("h", "larkspur", NOW, "e2")
-    assert not await store.is_suppressed("h")
-    await store.suppress("h", "larkspur", LATER, "carrier", "e3")
-    assert await store.is_suppressed("h")
-
-
-async def test_word_that_a_number_has_taken_changes_nothing_when_it_is_repeated(
-    store: LeadStore, documents: Documents
-) -> None:
-    """A late copy of START must not undo the STOP that came after it, also where no opt-out was before it."""
-    await store.unsuppress("h", "larkspur", NOW, "start")
-    assert await store.suppress("h", "larkspur", LATER, "keyword", "stop")
-    await store.unsuppress("h", "larkspur", NOW, "start")
-    assert await store.is_suppressed("h")
-    await store.unsuppress("h", "larkspur", LATER, "start again")
-    assert not await store.suppress("h", "larkspur", LATER, "keyword", "stop")
-    assert not await store.is_suppressed("h")
-    stored = await documents("suppressions", "h")
-    assert [word["event_id"] for word in stored["history"]] == ["start", "stop", "start again"]
-    assert (stored["event_id"], stored["lender_id"], stored["at"]) == ("start again", "larkspur", LATER)
-
-
-async def test_number_keeps_its_newest_words_only(store: LeadStore, documents: Documents) -> None:
-    for n in range(HISTORY_LIMIT + 2):
-        await store.suppress("h", "larkspur", NOW, "keyword", f"e{n}")
-    history = (await documents("suppressions", "h"))["history"]
-    assert (len(history), history[-1]["event_id"]) == (HISTORY_LIMIT, f"e{HISTORY_LIMIT + 1}")
-
-
-async def test_opt_out_from_before_the_last_opt_in_yields_to_it_where_asked(store: LeadStore) -> None:
-    await store.unsuppress("h", "larkspur", NOW, "start")
-    before, after = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
-    for _ in range(2):
-        assert not await store.suppress("h", "larkspur", before, "carrier", "e1", unless_opted_in_since=True)
-    assert await store.suppress("h", "larkspur", after, "carrier", "e2", unless_opted_in_since=True)
-    assert await store.suppress("h", "larkspur", before, "carrier", "e1", unless_opted_in_since=True)
-
-
-async def test_words_of_one_number_taken_at_the_same_moment_are_all_taken(
-    store: LeadStore, documents: Documents
-) -> None:
-    async def say(n: int) -> None:
-        while True:
-            try:
-                await store.suppress("h", "larkspur", NOW, "keyword", f"e{n}")
-                return
-            except StoreAway:
-                continue  # two have met at the first word; the loop tries again
-
-    await asyncio.gather(*(say(n) for n in range(8)))
-    history = (await documents("suppressions", "h"))["history"]
-    assert sorted(word["event_id"] for word in history) == [f"e{n}" for n in range(8)]
-
-
-async def test_number_was_suppressed_until_the_event_that_took_it_back(store: LeadStore) -> None:
-    assert not await store.was_suppressed("h", "yes")
-    await store.suppress("h", "larkspur", NOW, "keyword", "stop")
-    assert await store.was_suppressed("h", "yes")
-    await store.unsuppress("h", "larkspur", LATER, "yes")
-    assert await store.was_suppressed("h", "yes")
-    assert not await store.was_suppressed("h", "another")
-
-
 async def test_text_is_found_by_its_event(store: LeadStore) -> None:
     assert await store.find_reply("m1") is None
     await store.put_message(_reply("m1", NOW))
@@ -398,12 +300,6 @@ async def test_talks_of_a_caller_are_those_that_began_since(store: LeadStore) ->
         await store.insert_call(call)
     assert {one.call_id for one in await store.talks_since("larkspur", CALLER, NOW)} == {"CA1", "CA5"}
     assert [one.call_id for one in await store.talks_since("larkspur", CALLER, LATER)] == ["CA5"]
-
-
-async def test_key_check_is_made_by_the_first_and_compared_by_all(store: LeadStore) -> None:
-    assert await store.check_key("k1")
-    assert await store.check_key("k1")
-    assert not await store.check_key("k2")
 
 
 async def test_store_that_is_away_is_a_transient_error_of_ours() -> None:

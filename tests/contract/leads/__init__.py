@@ -1,0 +1,1 @@
+"""Both stores of leads under one suite."""
