@@ -11,7 +11,7 @@ from schemas.envelope import Event
 from schemas.touches import TouchDelivered, TouchFailed, TouchResult, TouchSent, TouchSuppressed
 from services.notifier import metrics
 from services.notifier.adapters.store import DeliveryStore, Saved
-from services.notifier.domain.delivery import Delivery, DeliveryState
+from services.notifier.domain.delivery import Delivery, DeliveryState, Result
 from services.notifier.domain.facts import DeliveryFact
 from services.notifier.domain.machine import Decision, decide
 from services.policy.directory import Directory
@@ -95,6 +95,24 @@ class DeliveryResults:
         """Send the outbox whole from its head, in order; forget it once all of it is acknowledged."""
         if not delivery.outbox:
             return
+        await self._send(delivery, delivery.outbox)
+        await self.store.pull(delivery, [result.id for result in delivery.outbox])
+
+    async def repeat(self, touch_id: str) -> None:
+        """Tell again all that is known of a touch that came again: whoever sent it may have lost the answer.
+
+        Raises:
+            TransientError: Kafka or MongoDB is away, and the touch is not answered.
+        """
+        delivery = await self.store.get(touch_id)
+        if delivery is None:
+            return
+        if results := (*delivery.told, *delivery.outbox):
+            await self._send(delivery, results)
+        if delivery.outbox:
+            await self.store.pull(delivery, [result.id for result in delivery.outbox])
+
+    async def _send(self, delivery: Delivery, results: Sequence[Result]) -> None:
         await self.producer.send(
             *(
                 Event(
@@ -108,10 +126,9 @@ class DeliveryResults:
                     received_at=delivery.received_real,
                     traceparent=delivery.traceparent,
                 )
-                for result in delivery.outbox
+                for result in results
             )
         )
-        await self.store.pull(delivery, [result.id for result in delivery.outbox])
 
     def _count(self, delivery: Delivery, results: Sequence[TouchResult]) -> None:
         family = delivery.template if delivery.template in self.directory.templates else "other"

@@ -126,6 +126,7 @@ class Shell:
         before = self._half_kept.pop(delivery.touch_id, None)
         if not fresh:
             if before is None:
+                await self.results.repeat(delivery.touch_id)
                 return ignored("duplicate")
             # The write arrived although its answer did not: it is stored under the claim that it was made with.
             delivery, mine = before, before.claim_by is not None

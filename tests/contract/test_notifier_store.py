@@ -257,3 +257,13 @@ async def test_while_borrowers_are_held_only_officers_and_expired_texts_are_clai
     found = await store.claim_due("urgent", 9, by, OPEN, borrowers_held=True)
     assert {one.touch_id for one in found} == {"touch-2", "touch-3"}
     assert [one.touch_id for one in await store.claim_due("urgent", 9, by, OPEN)] == ["touch-1"]
+
+
+async def test_results_that_are_acknowledged_twice_are_kept_once_and_in_their_order(store: DeliveryStore) -> None:
+    sent = decide(posting(another(1)), ProviderAccepted("SM1"), OPEN, REAL).delivery
+    await store.insert(sent)
+    for _ in range(2):
+        await store.pull(sent, [entry.id for entry in sent.outbox])
+    found = await store.get("touch-1")
+    assert found is not None
+    assert (found.told, found.outbox, found.outbox_since_real) == (sent.outbox, (), None)

@@ -23,13 +23,17 @@ def to_document(delivery: Delivery) -> Document:
             doc[name] = value
     doc["_id"] = doc.pop("touch_id")
     doc["state"] = delivery.state.value
-    doc["outbox"] = [
-        {"id": result.id, "type": result.data.TYPE, "data": result.data.model_dump_json(), "time": result.time}
-        for result in delivery.outbox
-    ]
+    doc["told"], doc["outbox"] = _entries(delivery.told), _entries(delivery.outbox)
     if not delivery.outbox:
         doc.pop("outbox_since_real", None)
     return doc
+
+
+def _entries(results: Iterable[Result]) -> list[Document]:
+    return [
+        {"id": result.id, "type": result.data.TYPE, "data": result.data.model_dump_json(), "time": result.time}
+        for result in results
+    ]
 
 
 def from_document(doc: Document) -> Delivery:
@@ -42,7 +46,8 @@ def from_document(doc: Document) -> Delivery:
         known = {name: doc[name] for name in _FIELDS if name in doc}
         known["touch_id"] = doc["_id"]
         known["state"] = DeliveryState(doc["state"])
-        known["outbox"] = tuple(_result(entry) for entry in doc.get("outbox", ()))
+        for name in ("told", "outbox"):
+            known[name] = tuple(_result(entry) for entry in doc.get(name, ()))
         return Delivery(**known)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnreadableDocument(f"delivery {doc.get('_id')}: {type(error).__name__}: {str(error)[:300]}") from error

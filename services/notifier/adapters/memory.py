@@ -129,11 +129,12 @@ class MemoryDeliveries:
         return _first(sorted(late, key=lambda doc: doc["post_by_real"]), limit)
 
     async def pull(self, delivery: Delivery, ids: Sequence[str]) -> None:
-        """Take acknowledged results out."""
+        """Move acknowledged results."""
         self._answer()
         doc = self.deliveries[delivery.touch_id]
         left = [entry for entry in doc["outbox"] if entry["id"] not in ids]
-        changed = {**doc, "outbox": left, "rev": doc["rev"] + 1}
+        told = [*doc.get("told", ()), *(entry for entry in doc["outbox"] if entry["id"] in ids)]
+        changed = {**doc, "told": told, "outbox": left, "rev": doc["rev"] + 1}
         if not left:
             changed.pop("outbox_since_real", None)
         self.deliveries[delivery.touch_id] = changed

@@ -169,14 +169,17 @@ class MongoDeliveries:
                 return [*readable, *broken]
 
     async def pull(self, delivery: Delivery, ids: Sequence[str]) -> None:
-        """Take acknowledged results out; the mark of a waiting outbox goes with the last."""
-        left = {"$filter": {"input": "$outbox", "cond": {"$not": {"$in": ["$$this.id", list(ids)]}}}}
+        """Move acknowledged results; the mark of a waiting outbox goes with the last."""
+        acknowledged: Document = {"$in": ["$$this.id", list(ids)]}
+        left = {"$filter": {"input": "$outbox", "cond": {"$not": acknowledged}}}
+        moved = {"$filter": {"input": "$outbox", "cond": acknowledged}}
+        told = {"$concatArrays": [{"$ifNull": ["$told", []]}, moved]}
         since = {"$cond": [{"$eq": [{"$size": "$outbox"}, 0]}, "$$REMOVE", "$outbox_since_real"]}
         with mongo_errors():
             await self._deliveries.update_one(
                 {"_id": delivery.touch_id},
                 [
-                    {"$set": {"outbox": left, "rev": {"$add": ["$rev", 1]}}},
+                    {"$set": {"told": told, "outbox": left, "rev": {"$add": ["$rev", 1]}}},
                     {"$set": {"outbox_since_real": since}},
                 ],
             )

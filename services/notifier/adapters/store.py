@@ -85,7 +85,7 @@ class DeliveryStore(Protocol):
         """Return deliveries whose results have waited since before then, the longest waiting first."""
 
     async def pull(self, delivery: Delivery, ids: Sequence[str]) -> None:
-        """Remove results that the broker has acknowledged."""
+        """Move results that the broker has acknowledged from `outbox` to `told`."""
 
     async def in_doubt(self, post_by_before_real: datetime, limit: int) -> Found:
         """Return deliveries still posting whose `post_by_real` is before then, the oldest first."""

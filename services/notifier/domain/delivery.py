@@ -104,7 +104,8 @@ class Delivery:
     claimed_real: datetime | None = None
     posted_real: datetime | None = None
     answered_real: datetime | None = None
-    # results not yet acknowledged by the broker, oldest first
+    # results that the broker has acknowledged, and after them those that it has not; each oldest first
+    told: tuple[Result, ...] = ()
     outbox: tuple[Result, ...] = ()
     outbox_since_real: datetime | None = None
 

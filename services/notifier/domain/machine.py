@@ -73,7 +73,8 @@ def ignored(why: str) -> _Rule:
 
 
 def _with(delivery: Delivery, now: datetime, real_now: datetime, *results: tuple[str, TouchResult]) -> Decision:
-    added = tuple(Result(f"{delivery.touch_id}:{name}", data, now) for name, data in results)
+    at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as it is stored: a repetition says the same time
+    added = tuple(Result(f"{delivery.touch_id}:{name}", data, at) for name, data in results)
     outbox = (*delivery.outbox, *added)
     since = delivery.outbox_since_real or (real_now if outbox else None)
     return Decision(replace(delivery, outbox=outbox, outbox_since_real=since), tuple(data for _, data in results))

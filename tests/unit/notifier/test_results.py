@@ -10,7 +10,7 @@ from services.notifier.domain.delivery import DeliveryState, RenderedText
 from services.notifier.domain.facts import LeftInDoubt, ProviderAccepted, SendOutcome
 from services.runtime.errors import TransientError
 from services.runtime.handled import ignored
-from tests.unit.notifier.build import OPEN, receipt, touch
+from tests.unit.notifier.build import OPEN, event, receipt, touch
 from tests.unit.notifier.rig import Rig
 
 
@@ -90,3 +90,40 @@ async def test_receipt_that_is_faster_than_the_answer_ends_in_the_same_place() -
     assert (stored.state, stored.sid) == (DeliveryState.DELIVERED, "SM5")
     assert stored.answered_real is not None
     assert rig.said() == ["touch.sent", "touch.delivered"]
+
+
+async def test_repeated_touch_is_answered_with_all_results_in_their_order_with_first_ids_and_times(rig: Rig) -> None:
+    rig.provider.answers = [LeftInDoubt("SocketTimeoutError")]
+    posting = await rig.run()
+    await rig.shell.resolve(posting)
+    rig.clock.virtual += timedelta(seconds=30, microseconds=1234)
+    await rig.shell.on_receipt(receipt("SM7", "delivered", touch=posting.touch_id))
+    first = list(rig.producer.sent)
+    assert rig.said() == ["touch.task_requested", "touch.sent", "touch.delivered"]
+    rig.clock.virtual += timedelta(hours=1)
+    assert await rig.shell.on_touch(event(), rig) == ignored("duplicate")
+    assert rig.producer.sent == [*first, *first]
+    assert len(rig.provider.texts) == 1
+
+
+async def test_repeated_touch_whose_results_wait_for_kafka_is_answered_and_they_wait_no_longer(rig: Rig) -> None:
+    rig.producer.fail = 1
+    await rig.run()
+    assert await rig.shell.on_touch(event(), rig) == ignored("duplicate")
+    assert rig.said() == ["touch.sent"]
+    assert await rig.store.busy(OPEN) is None
+
+
+async def test_repeated_touch_that_kafka_does_not_let_answer_is_not_finished(rig: Rig) -> None:
+    await rig.run()
+    rig.producer.fail = 1
+    with pytest.raises(TransientError):
+        await rig.shell.on_touch(event(), rig)
+
+
+async def test_repeated_touch_that_is_still_under_way_gets_its_results_when_there_are_any(rig: Rig) -> None:
+    await rig.shell.on_touch(event(), rig)
+    assert await rig.shell.on_touch(event(), rig) == ignored("duplicate")
+    assert rig.said() == []
+    await rig.shell.deliver(rig.taken.pop())
+    assert rig.said() == ["touch.sent"]
