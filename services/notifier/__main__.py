@@ -18,6 +18,7 @@ from services.runtime.consumer import ConsumerLoop
 from services.runtime.handled import Handled
 from services.runtime.health import Health
 from services.runtime.lender_file import directory_or_exit
+from services.runtime.offsets import Ends
 from services.runtime.producer import KafkaProducer
 
 
@@ -30,7 +31,13 @@ async def notify(settings: NotifierSettings) -> int:
         settings.twilio_account_sid, settings.twilio_auth_token.get_secret_value(), settings.twilio_base_url
     )
     producer = KafkaProducer(servers, f"notifier-{settings.instance}")
-    tail = KafkaTail(replies_consumer(servers), clock, health)
+    tail = KafkaTail(
+        consumer=replies_consumer(servers),
+        offsets=Ends(servers),
+        group=settings.group("leads"),
+        partitions=settings.topic_partitions,
+        health=health,
+    )
     directory = directory_or_exit(settings.directory, clock.now())
     shell = Shell(
         store=store,

@@ -1,33 +1,42 @@
-"""The tail of `replies`: every partition of the last hour, so that no opt-out that the leads service has not read is missed.
+"""The tail of `replies`: each reply that the leads service has not finished, so that no opt-out is missed.
 
-Five times a second it notes the time, *then* asks the broker where each partition ends. Once it has read up to there, it
-is complete as of the noted time. So neither a slow answer nor a paused process makes it look fresher than it is.
+It begins where the leads group has committed and asks again every few seconds: what is below is in the leads service's
+documents, what is not is kept, whatever its age. Five times a second it notes the time, *then* asks where each partition
+ends. A partition that is read up to there is complete as of the noted time, so that neither a slow answer nor a paused
+process makes it look fresher than it is. Each partition stands for itself: one without a leader holds its own callers.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
 
 from schemas.inbound import ReplyReceived
 from services.notifier import metrics
 from services.notifier.domain.gate import Tail
-from services.runtime.clock import Clock, boottime_s
+from services.runtime.clock import boottime_s
 from services.runtime.errors import TransientError
 from services.runtime.health import Health
 
 log = structlog.get_logger(__name__)
 
-WINDOW_S: Final = 3600.0
 FRESH_S: Final = 1.0
 """A text goes only if the tail was at the end within the last real second (design 3)."""
 CHECK_EVERY_S: Final = 0.2
-ASK_LIMIT_S: Final = 3.0
+ASK_LIMIT_S: Final = 1.0
+"""How long a partition may take to say where it ends: an answer that took longer is no longer fresh."""
+APPLIED_EVERY_S: Final = 5.0
+"""How often the leads group's offsets are asked for. A reply is forgotten at the next asking, not at the first that shows it
+as applied: what a gate read of the lead just before it was applied may be `FRESH_S` old."""
+APPLIED_RETRY_S: Final = 1.0
+APPLIED_FRESH_S: Final = 10.0
+"""Without the leads group's offsets for this long, the tail vouches for nobody."""
 
 
 class RepliesTail(Protocol):
@@ -57,123 +66,245 @@ class FakeTail:
         return not self.complete
 
 
+class Offsets(Protocol):
+    """What the tail asks beside its consumer; `services.runtime.offsets.Ends` answers."""
+
+    async def of(
+        self, partitions: Collection[TopicPartition], limit_s: float = ...
+    ) -> Mapping[TopicPartition, int | None]:
+        """Return where partitions end; None where that is not known within the limit."""
+
+    async def begins(
+        self, partitions: Collection[TopicPartition], limit_s: float = ...
+    ) -> Mapping[TopicPartition, int | None]:
+        """Return where partitions begin; None where that is not known within the limit."""
+
+    async def committed(
+        self, group: str, partitions: Collection[TopicPartition], limit_s: float = ...
+    ) -> Mapping[TopicPartition, int | None]:
+        """Return a group's committed offsets; raises TransientError."""
+
+    async def stop(self) -> None:
+        """Disconnect."""
+
+
+class Reader(Protocol):
+    """What the tail asks of its consumer."""
+
+    async def start(self) -> None:
+        """Connect."""
+
+    async def stop(self) -> None:
+        """Disconnect."""
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        """Read these, whatever the cluster says of the topic."""
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Go on reading there."""
+
+    async def getmany(self, *, timeout_ms: int) -> Mapping[TopicPartition, list[ConsumerRecord[bytes, bytes]]]:
+        """Return what came."""
+
+
 def replies_consumer(bootstrap_servers: str) -> AIOKafkaConsumer:
-    """Return a consumer of every partition of `replies`, in no group, that starts where the tail puts it."""
+    """Return a consumer in no group, that reads what the tail assigns to it."""
     return AIOKafkaConsumer(
-        ReplyReceived.TOPIC,
         bootstrap_servers=bootstrap_servers,
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",  # if our position is gone, reading too much is the safe side
-        # The broker answers one request a connection at a time: a long poll would delay the question for the end.
         fetch_max_wait_ms=100,
     )
 
 
-class KafkaTail:
-    """The tail of the real topic."""
+@dataclass(slots=True)
+class _Partition:
+    """How far one partition is read, and as of when it is known to be read to its end.
 
-    def __init__(self, consumer: AIOKafkaConsumer, clock: Clock, health: Health) -> None:
-        self._consumer, self._clock, self._health = consumer, clock, health
-        self._replies: dict[str, dict[str, float]] = defaultdict(dict)
-        self._positions: dict[TopicPartition, int] = {}
-        self._read = asyncio.Event()
-        self._complete_s: float | None = None
+    Attributes:
+        position: the offset after the last record read.
+        read_s: when it last moved.
+        asked: the ends still to be reached, each with the time before it was asked for; at most two, so that a partition
+            that is written to all the time is still found complete.
+        complete_s: as of when everything was read; None when it never was.
+    """
 
-    def of(self, key: str) -> Tail:
-        """Return what is known of one caller; replies older than an hour no longer count."""
-        age = self.age_s()
-        oldest_ms = (self._clock.real_now().timestamp() - WINDOW_S) * 1000
-        found = self._replies.get(key, {})
-        return Tail(age is not None and age <= FRESH_S, frozenset(i for i, at in found.items() if at >= oldest_ms))
+    position: int = 0
+    read_s: float = 0.0
+    asked: list[tuple[float, int]] = field(default_factory=list)
+    complete_s: float | None = None
 
-    def is_away(self) -> bool:
-        """Return whether it cannot vouch for any caller."""
-        age = self.age_s()
-        return age is None or age > FRESH_S
+    def ends_at(self, end: int, asked_s: float) -> None:
+        del self.asked[1:]
+        self.asked.append((asked_s, end))
+        self.look()
+
+    def reach(self, position: int) -> None:
+        self.position, self.read_s = position, boottime_s()
+        self.look()
+
+    def look(self) -> None:
+        while self.asked and self.position >= self.asked[0][1]:
+            self.complete_s = self.asked.pop(0)[0]
 
     def age_s(self) -> float | None:
-        """Return how many seconds ago the tail was known to be complete; None when it never was."""
-        return None if self._complete_s is None else boottime_s() - self._complete_s
+        return None if self.complete_s is None else boottime_s() - self.complete_s
+
+
+class KafkaTail:
+    """The tail of the real topic.
+
+    Args:
+        consumer: reads every partition.
+        offsets: says where they end, and what the leads group has committed.
+        group: the leads group.
+        partitions: how many the topic must have; seeing fewer is not being complete.
+        health: told what cannot be read.
+    """
+
+    def __init__(self, *, consumer: Reader, offsets: Offsets, group: str, partitions: int, health: Health) -> None:
+        self._consumer, self._offsets, self._group, self._health = consumer, offsets, group, health
+        self._parts = {TopicPartition(ReplyReceived.TOPIC, n): _Partition() for n in range(partitions)}
+        self._replies: dict[str, dict[str, tuple[TopicPartition, int]]] = defaultdict(dict)
+        self._applied: dict[TopicPartition, int] = {}
+        self._applied_s: float | None = None
+
+    def of(self, key: str) -> Tail:
+        """Return what is known of one caller."""
+        number = (murmur2(key.encode()) & 0x7FFFFFFF) % len(self._parts)
+        part = self._parts[TopicPartition(ReplyReceived.TOPIC, number)]
+        return Tail(self._is_complete(part), frozenset(self._replies.get(key, ())))
+
+    def is_away(self) -> bool:
+        """Return whether it can vouch for no caller."""
+        return not any(self._is_complete(part) for part in self._parts.values())
+
+    def _is_complete(self, part: _Partition) -> bool:
+        age_s = part.age_s()
+        return age_s is not None and age_s <= FRESH_S and self._knows_applied()
+
+    def _knows_applied(self) -> bool:
+        return self._applied_s is not None and boottime_s() - self._applied_s <= APPLIED_FRESH_S
+
+    def age_s(self) -> float | None:
+        """Return how many seconds ago the last of the partitions was complete; None while one never was."""
+        ages = [part.age_s() for part in self._parts.values()]
+        known = [age for age in ages if age is not None]
+        return max(known) if len(known) == len(ages) else None
 
     async def start(self) -> None:
-        """Begin an hour back in every partition."""
-        self._health.unready("tail", "reading replies from an hour back")
+        """Connect."""
+        self._health.unready("tail", "reading replies that the leads service has not finished")
         await self._consumer.start()
-        partitions = sorted(self._consumer.assignment())
-        if not partitions:
-            raise TransientError(f"topic {ReplyReceived.TOPIC} is not there")
-        since_ms = int((self._clock.real_now().timestamp() - WINDOW_S) * 1000)
-        ends = await self._consumer.end_offsets(partitions)
-        times = await self._consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
-        for partition in partitions:
-            at = times.get(partition)
-            self._positions[partition] = at.offset if at is not None else ends[partition]
-            self._consumer.seek(partition, self._positions[partition])
 
     async def run(self) -> None:
-        """Read, and keep asking where the end is, until cancelled."""
+        """Begin where the leads group has committed; read, and keep asking where the end is, until cancelled."""
+        while not await self._ask_applied():
+            self._health.beat("tail of replies")
+            self._tell()
+            await asyncio.sleep(APPLIED_RETRY_S)
+        self._consumer.assign(list(self._parts))
+        for partition, part in self._parts.items():
+            part.position = self._applied[partition]
+            self._consumer.seek(partition, part.position)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_reading())
             tasks.create_task(self._keep_checking())
+            tasks.create_task(self._keep_forgetting())
 
     async def stop(self) -> None:
-        """Close the consumer."""
+        """Close the connections."""
         await self._consumer.stop()
+        await self._offsets.stop()
 
     async def _keep_reading(self) -> None:
         while True:
             self._health.beat("tail of replies")
             try:
-                batches: Mapping[TopicPartition, list[ConsumerRecord[bytes, bytes]]] = await self._consumer.getmany(
-                    timeout_ms=200
-                )
+                batches = await self._consumer.getmany(timeout_ms=200)
             except KafkaError as error:
                 log.warning("tail_cannot_read", why=repr(error))
                 await asyncio.sleep(0.2)
                 continue
             for partition, records in batches.items():
                 for record in records:
-                    self._keep(record)
-                self._positions[partition] = records[-1].offset + 1
-            if batches:
-                self._read.set()
+                    self._keep(partition, record)
+                self._parts[partition].reach(records[-1].offset + 1)
 
-    def _keep(self, record: ConsumerRecord[bytes, bytes]) -> None:
+    def _keep(self, partition: TopicPartition, record: ConsumerRecord[bytes, bytes]) -> None:
         # Headers only: a reply that cannot be decoded may still be a STOP, and the leads service will never have seen it.
         ids = [value for name, value in record.headers if name == "ce_id"]
         name = ids[0].decode(errors="replace") if ids else f"{record.partition}:{record.offset}"
-        self._replies[(record.key or b"").decode(errors="replace")][name] = float(record.timestamp)
+        key = (record.key or b"").decode(errors="replace")
+        self._replies[key].setdefault(name, (partition, record.offset))
 
     async def _keep_checking(self) -> None:
-        rounds = 0
         while True:
             began = boottime_s()
-            try:
-                async with asyncio.timeout(ASK_LIMIT_S):
-                    ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
-                    while any(self._positions.get(partition, 0) < end for partition, end in ends.items()):
-                        self._read.clear()
-                        await self._read.wait()
-                self._complete_s = began
-            except (KafkaError, TimeoutError) as error:
-                log.warning("tail_not_at_end", why=repr(error))
-            age = self.age_s()
-            if age is None or age > FRESH_S:
-                self._health.unready("tail", "replies cannot be read to their end: nothing is sent")
-            else:
-                self._health.ready("tail")
-            metrics.TAIL_AGE_SECONDS.set(age if age is not None else -1)
-            rounds += 1
-            if rounds % 300 == 0:
-                self._forget()
+            before = {partition: part.position for partition, part in self._parts.items()}
+            ends = await self._offsets.of(self._parts, ASK_LIMIT_S)
+            for partition, part in self._parts.items():
+                end = ends.get(partition)
+                if end is None:
+                    continue
+                if end < before[partition]:
+                    self._read_again(partition, part, end)
+                part.ends_at(end, began)
+            await self._skip_deleted()
+            self._tell()
             await asyncio.sleep(CHECK_EVERY_S)
 
-    def _forget(self) -> None:
-        oldest_ms = (self._clock.real_now().timestamp() - WINDOW_S) * 1000
-        for key in list(self._replies):
-            kept = {name: at for name, at in self._replies[key].items() if at >= oldest_ms}
+    def _read_again(self, partition: TopicPartition, part: _Partition, end: int) -> None:
+        """Go back: it ends before what was read, so that it was made anew or has lost records."""
+        applied = self._applied[partition]
+        part.position = applied if applied <= end else 0
+        part.asked.clear()
+        log.warning("tail_reads_again", partition=partition.partition, end=end, since=part.position)
+        self._consumer.seek(partition, part.position)
+
+    async def _skip_deleted(self) -> None:
+        """Pass over what the topic no longer keeps: nobody can read it, and waiting for it would never end."""
+        now_s = boottime_s()
+        stuck = [name for name, part in self._parts.items() if part.asked and now_s - part.read_s > FRESH_S]
+        if not stuck:
+            return
+        for partition, begin in (await self._offsets.begins(stuck, ASK_LIMIT_S)).items():
+            if begin is not None and begin > self._parts[partition].position:
+                self._parts[partition].reach(begin)
+
+    def _tell(self) -> None:
+        age_s = self.age_s()
+        metrics.TAIL_AGE_SECONDS.set(age_s if age_s is not None else -1)
+        away = [str(name.partition) for name, part in self._parts.items() if not self._is_complete(part)]
+        if not away:
+            self._health.ready("tail")
+        elif not self._knows_applied():
+            self._health.unready("tail", f"the offsets of {self._group} cannot be read: nothing is sent")
+        elif len(away) == len(self._parts):
+            self._health.unready("tail", "replies cannot be read to their end: nothing is sent")
+        else:
+            self._health.unready("tail", f"replies of partition {', '.join(away)} cannot be read: their texts wait")
+
+    async def _keep_forgetting(self) -> None:
+        while True:
+            await asyncio.sleep(APPLIED_EVERY_S)
+            while not await self._ask_applied():
+                await asyncio.sleep(APPLIED_RETRY_S)
+
+    async def _ask_applied(self) -> bool:
+        """Ask what the leads service has finished, and forget what it had finished at the asking before."""
+        began = boottime_s()
+        try:
+            found = await self._offsets.committed(self._group, self._parts)
+        except TransientError as away:
+            log.warning("applied_offsets_unknown", why=str(away))
+            return False
+        for key, replies in list(self._replies.items()):
+            kept = {name: at for name, at in replies.items() if at[1] >= self._applied[at[0]]}
             if kept:
                 self._replies[key] = kept
             else:
                 del self._replies[key]
+        self._applied, self._applied_s = {partition: found.get(partition) or 0 for partition in self._parts}, began
+        return True

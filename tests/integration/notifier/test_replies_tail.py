@@ -1,7 +1,7 @@
-"""The tail of `replies` on a real broker: it knows the last hour's replies, and says when it does not."""
+"""The tail of `replies` on a real broker: it knows the replies that leads has not finished, and says when it does not."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -9,14 +9,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas.envelope import Event, encode
 from schemas.ids import partition_key
 from schemas.inbound import ReplyReceived
+from schemas.topics import PARTITIONS
 from services.notifier.adapters.replies_tail import FRESH_S, KafkaTail, replies_consumer
-from services.runtime.clock import SystemClock, boottime_s, real_now
+from services.runtime.clock import boottime_s, real_now
 from services.runtime.health import Health
+from services.runtime.offsets import Ends
 from services.runtime.topics_admin import create_topics
 from tests.infra.polling import eventually
 from tests.infra.providers import Kafka
@@ -24,10 +26,20 @@ from tests.infra.providers import Kafka
 
 @asynccontextmanager
 async def running(
-    kafka: Kafka, *, health: Health | None = None, consumer: AIOKafkaConsumer | None = None
+    kafka: Kafka,
+    *,
+    health: Health | None = None,
+    consumer: AIOKafkaConsumer | None = None,
+    ends: Ends | None = None,
+    group: str = "nobody",
 ) -> AsyncIterator[KafkaTail]:
-    consumer = consumer or replies_consumer(kafka.bootstrap_servers)
-    tail = KafkaTail(consumer, SystemClock(), health or Health())
+    tail = KafkaTail(
+        consumer=consumer or replies_consumer(kafka.bootstrap_servers),
+        offsets=ends or Ends(kafka.bootstrap_servers),
+        group=group,
+        partitions=PARTITIONS,
+        health=health or Health(),
+    )
     await tail.start()
     task = asyncio.create_task(tail.run())
     try:
@@ -72,16 +84,29 @@ def number() -> str:
     return f"+1720{uuid4().int % 8_000_000 + 2_000_000}"
 
 
-async def test_replies_of_the_last_hour_are_known_and_older_ones_count_no_more(
+async def test_reply_is_known_whatever_its_age_until_leads_has_committed_it(
     kafka: Kafka, producer: AIOKafkaProducer
 ) -> None:
-    caller = number()
-    await reply(producer, caller, timedelta(hours=2))
-    recent = await reply(producer, caller, timedelta(minutes=50))
-    async with running(kafka) as tail:
+    caller, group = number(), f"leads-{uuid4()}"
+    old = await reply(producer, caller, timedelta(hours=2))
+    async with running(kafka, group=group) as tail:
         await eventually(lambda: tail.of(f"tail:{caller}").complete)
-        assert tail.of(f"tail:{caller}").replies == {recent}
+        assert tail.of(f"tail:{caller}").replies == {old}
         assert tail.of(f"tail:{number()}").replies == frozenset()
+    await commit_all(kafka, group)
+    async with running(kafka, group=group) as tail:
+        await eventually(lambda: tail.of(f"tail:{caller}").complete)
+        assert tail.of(f"tail:{caller}").replies == frozenset()
+
+
+async def commit_all(kafka: Kafka, group: str) -> None:
+    """Commit the end of `replies` for a group, as leads does when it has finished everything."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, group_id=group, enable_auto_commit=False)
+    await consumer.start()
+    partitions = [TopicPartition(ReplyReceived.TOPIC, n) for n in range(PARTITIONS)]
+    consumer.assign(partitions)
+    await consumer.commit(dict(await consumer.end_offsets(partitions)))
+    await consumer.stop()
 
 
 async def test_reply_is_known_at_the_latest_when_the_tail_says_that_it_is_complete_as_of_after_it(
@@ -139,13 +164,12 @@ async def test_tail_that_stops_reading_is_incomplete_within_a_second_and_says_so
 async def test_broker_that_cannot_be_asked_leaves_the_tail_incomplete(
     kafka: Kafka, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    consumer = replies_consumer(kafka.bootstrap_servers)
-    async with running(kafka, consumer=consumer) as tail:
+    ends = Ends(kafka.bootstrap_servers)
+    async with running(kafka, ends=ends) as tail:
         await eventually(lambda: tail.of("x").complete)
 
-        async def never(_: Any) -> dict[Any, int]:
-            await asyncio.Event().wait()
-            return {}
+        async def never(partitions: Collection[TopicPartition], _: float) -> dict[TopicPartition, int | None]:
+            return dict.fromkeys(partitions)
 
-        monkeypatch.setattr(consumer, "end_offsets", never)
+        monkeypatch.setattr(ends, "of", never)
         await eventually(lambda: not tail.of("x").complete, timeout_s=3)
