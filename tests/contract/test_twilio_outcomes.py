@@ -36,8 +36,8 @@ CALLBACK = "https://hooks.example.com/webhooks/twilio/message-status?touch=t"
         (400, None, LeftInDoubt("answered 400")),
         (404, 404, LeftInDoubt("answered 404")),
         (403, None, LeftInDoubt("answered 403")),
-        (500, 20500, LeftInDoubt("answered 500")),
-        (503, None, LeftInDoubt("answered 503")),
+        (500, 20500, LeftInDoubt("answered 500", server_error=True)),
+        (503, None, LeftInDoubt("answered 503", server_error=True)),
         (302, None, LeftInDoubt("answered 302")),
     ],
 )

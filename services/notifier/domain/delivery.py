@@ -90,6 +90,8 @@ class Delivery:
     sent_key: str | None = None
     post_by_real: datetime | None = None
     posting_at: datetime | None = None
+    doubt_answered: bool = False
+    resent: bool = False
     sid: str | None = None
     sent_at: datetime | None = None
     receipt_status: str | None = None

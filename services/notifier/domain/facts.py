@@ -79,9 +79,13 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class LeftInDoubt:
-    """It may or may not have been sent; a receipt or the provider's list will show."""
+    """It may or may not have been sent; a receipt or the provider's list will show.
+
+    `server_error`: the provider answered with a 5xx, so that its list, once it is settled, can be believed.
+    """
 
     reason: str
+    server_error: bool = False
 
 
 @dataclass(frozen=True, slots=True)

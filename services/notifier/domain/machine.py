@@ -1,7 +1,7 @@
 """What may become of a delivery: one total table over state x fact, and a small pure function for each rule.
 
     accepted -> posting -> sent -> delivered | undelivered
-    accepted -> suppressed | expired | failed          posting -> accepted (known unsent) | failed | unknown
+    accepted -> suppressed | expired | failed          posting -> accepted (known unsent, or once after a 5xx) | failed | unknown
     unknown  -> sent (late proof)
 
 Results go to `touch-results` in the order they stand in the outbox. Their ids are `touch_id:<state>`.
@@ -168,6 +168,7 @@ def _post(delivery: Delivery, fact: PostingStarts, now: datetime, real_now: date
             segments=text.segments,
             tries=delivery.tries + 1,
             reason=None,
+            doubt_answered=False,
             posted_real=real_now,
         )
     )
@@ -232,10 +233,14 @@ def _proved(delivery: Delivery, sid: str, now: datetime, real_now: datetime) -> 
 
 
 def _doubt(delivery: Delivery, fact: LeftInDoubt, _now: datetime, _real_now: datetime) -> Decision:
-    return Decision(replace(delivery, reason=fact.reason))
+    return Decision(replace(delivery, reason=fact.reason, doubt_answered=fact.server_error))
 
 
-def _lose(delivery: Delivery, _fact: NotListed, now: datetime, real_now: datetime) -> Decision:
+def _lose(delivery: Delivery, fact: NotListed, now: datetime, real_now: datetime) -> Decision:
+    if delivery.doubt_answered and not delivery.resent and now < delivery.expires_at:
+        # The provider answered that it failed, and lists nothing: once more, through the gate. After a time-out never.
+        unsent = _unsend(delivery, NotSent(delivery.reason or "server_error", pause=False), now, real_now)
+        return Decision(replace(unsent.delivery, resent=True, doubt_answered=False))
     ended = replace(delivery, state=DeliveryState.UNKNOWN, post_by_real=None, ended_at=now)
     return _with(ended, now, real_now, _task(delivery, f"in doubt: {delivery.reason or 'stopped while posting'}", now))
 

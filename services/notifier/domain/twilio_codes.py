@@ -32,7 +32,7 @@ def meaning_of_error(status: int, code: int | None) -> SendOutcome:
     if status == 429:
         return NotSent("provider_busy", own)
     if own is None or not 400 <= status < 500:
-        return LeftInDoubt(f"answered {status}")
+        return LeftInDoubt(f"answered {status}", server_error=500 <= status < 600)
     meaning = CODES.get(own)
     if meaning == "busy":
         return NotSent("provider_busy", own)

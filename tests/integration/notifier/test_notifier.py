@@ -195,7 +195,7 @@ async def test_lost_answer_is_settled_by_the_receipt_and_never_sent_again(rig: R
     assert len(rig.texts(caller)) == 1
 
 
-async def test_server_error_that_sent_nothing_is_unknown_and_a_task_and_no_second_request(
+async def test_server_error_that_sent_nothing_is_sent_once_more_when_the_list_has_been_read(
     rig: Rig, caller: str
 ) -> None:
     rig.sandbox.faults.add(FaultSpec(kind="5xx", next=1))
@@ -203,7 +203,18 @@ async def test_server_error_that_sent_nothing_is_unknown_and_a_task_and_no_secon
     lead = await rig.lead(caller)
     touch = rig.touch(lead, caller)
     await rig.producer.send(touch)
-    await rig.state(touch, "unknown", 30)
+    assert (await rig.state(touch, "sent", 30))["resent"]
+    await eventually(lambda: rig.types(lead) == ["touch.sent"])
+    assert len(rig.texts(caller)) == 1
+
+
+async def test_second_server_error_is_unknown_and_a_task_and_no_third_request(rig: Rig, caller: str) -> None:
+    rig.sandbox.faults.add(FaultSpec(kind="5xx", next=2))
+    await rig.start()
+    lead = await rig.lead(caller)
+    touch = rig.touch(lead, caller)
+    await rig.producer.send(touch)
+    await rig.state(touch, "unknown", 50)
     await eventually(lambda: rig.types(lead) == ["touch.task_requested"])
     assert rig.texts(caller) == []
 

@@ -1,5 +1,6 @@
 """What became of a text: doubts, receipts, and results that wait for Kafka."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -127,3 +128,82 @@ async def test_repeated_touch_that_is_still_under_way_gets_its_results_when_ther
     assert rig.said() == []
     await rig.shell.deliver(rig.taken.pop())
     assert rig.said() == ["touch.sent"]
+
+
+async def not_listed(rig: Rig) -> None:
+    """Have the provider's list read, which does not show the text."""
+    rig.provider.list_of = []
+    await rig.shell.resolve(rig.stored())
+
+
+async def test_answered_5xx_that_no_list_shows_is_sent_once_more_through_the_gate(rig: Rig) -> None:
+    rig.provider.answers = [LeftInDoubt("answered 500", server_error=True)]
+    await rig.run()
+    await not_listed(rig)
+    waiting = rig.stored()
+    assert (waiting.state, waiting.sent_key, rig.said()) == (DeliveryState.ACCEPTED, None, [])
+    await rig.again()
+    assert rig.said() == ["touch.sent"]
+    assert len(rig.provider.texts) == 2
+
+
+@pytest.mark.parametrize("second", [LeftInDoubt("answered 500", server_error=True), LeftInDoubt("SocketTimeoutError")])
+async def test_second_doubt_of_one_text_is_unknown_and_a_task(rig: Rig, second: LeftInDoubt) -> None:
+    rig.provider.answers = [LeftInDoubt("answered 500", server_error=True), second]
+    await rig.run()
+    await not_listed(rig)
+    await rig.again()
+    await not_listed(rig)
+    assert rig.stored().state is DeliveryState.UNKNOWN
+    await rig.again()
+    assert (len(rig.provider.texts), rig.said()) == (2, ["touch.task_requested"])
+
+
+async def test_resend_passes_the_gate_again_and_a_stop_meanwhile_ends_it(rig: Rig) -> None:
+    rig.provider.answers = [LeftInDoubt("answered 500", server_error=True)]
+    await rig.run()
+    await not_listed(rig)
+    rig.suppress()
+    await rig.again()
+    assert (rig.stored().reason, len(rig.provider.texts)) == ("opted_out", 1)
+
+
+async def test_answered_5xx_whose_text_has_expired_meanwhile_is_a_task_and_not_sent_again(rig: Rig) -> None:
+    rig.provider.answers = [LeftInDoubt("answered 500", server_error=True)]
+    await rig.run()
+    rig.clock.virtual = touch().expires_at
+    await not_listed(rig)
+    assert rig.stored().state is DeliveryState.UNKNOWN
+    assert rig.said() == ["touch.task_requested"]
+
+
+@pytest.mark.parametrize("what", ["receipt", "list"])
+async def test_text_that_a_5xx_left_in_doubt_and_that_shows_up_is_not_sent_again(rig: Rig, what: str) -> None:
+    rig.provider.answers = [LeftInDoubt("answered 500", server_error=True)]
+    posting = await rig.run()
+    if what == "list":
+        rig.provider.list_of = [Listed("SM8", posting.body or "", rig.clock.virtual)]
+        await rig.shell.resolve(posting)
+    else:
+        await not_listed(rig)
+        await rig.shell.on_receipt(receipt("SM8", "sent", touch=posting.touch_id))
+    await rig.again()
+    assert (rig.stored().state, rig.stored().sid, len(rig.provider.texts)) == (DeliveryState.SENT, "SM8", 1)
+
+
+@dataclass
+class DiesWhilePosting(FakeProvider):
+    """Ends the process that waits for its answer."""
+
+    async def send(self, text: RenderedText, *, callback_url: str, validity_s: int, last_look: MayWrite) -> SendOutcome:
+        await super().send(text, callback_url=callback_url, validity_s=validity_s, last_look=last_look)
+        raise asyncio.CancelledError
+
+
+async def test_request_whose_answer_nobody_saw_is_never_sent_again() -> None:
+    rig = Rig(provider=DiesWhilePosting())
+    with pytest.raises(asyncio.CancelledError):
+        await rig.run()
+    await not_listed(rig)
+    await rig.again()
+    assert (rig.stored().state, len(rig.provider.texts)) == (DeliveryState.UNKNOWN, 1)
