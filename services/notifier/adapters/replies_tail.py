@@ -88,7 +88,7 @@ class Offsets(Protocol):
         """Disconnect."""
 
 
-class Reader(Protocol):
+class RepliesReader(Protocol):
     """What the tail asks of its consumer."""
 
     async def start(self) -> None:
@@ -163,7 +163,9 @@ class KafkaTail:
         health: told what cannot be read.
     """
 
-    def __init__(self, *, consumer: Reader, offsets: Offsets, group: str, partitions: int, health: Health) -> None:
+    def __init__(
+        self, *, consumer: RepliesReader, offsets: Offsets, group: str, partitions: int, health: Health
+    ) -> None:
         self._consumer, self._offsets, self._group, self._health = consumer, offsets, group, health
         self._parts = {TopicPartition(ReplyReceived.TOPIC, n): _Partition() for n in range(partitions)}
         self._replies: dict[str, dict[str, tuple[TopicPartition, int]]] = defaultdict(dict)
