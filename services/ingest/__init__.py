@@ -29,5 +29,7 @@ voicemail. A closed branch takes the voicemail at once. In Twilio's console a nu
 `/call-status` as its status callback (nothing else reports a caller who hangs up before an officer answers) and `/sms`
 as its messaging URL, each followed by `#rc=5&rp=all`.
 
+`reconcile/` is a process of its own: it finds in the provider's lists what webhooks missed.
+
 `signing.py` signs webhooks as their senders do, for the replayer, the sandbox, tests and benchmarks.
 """

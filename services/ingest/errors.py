@@ -10,7 +10,8 @@ RingbackError
 │   └── SpoolInUse            another process of ingest has the spool's folder
 └── TransientError
     ├── NotAcknowledged       503  neither Kafka nor the spool has the event; the sender must try again
-    └── SpoolRefuses          the spool is full, or the disk does not take an event
+    ├── SpoolRefuses          the spool is full, or the disk does not take an event
+    └── ListsAway          the provider's lists of calls and messages cannot be read
 """
 
 from typing import ClassVar, Final
@@ -85,3 +86,7 @@ class SpoolRefuses(TransientError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class ListsAway(TransientError):
+    """The provider's lists of calls and messages cannot be read."""

@@ -33,6 +33,10 @@ UNSAFE = Counter(
 SPOOLED = Counter("ringback_spooled_events_total", "Events put into the spool: Kafka did not take them.", ["topic"])
 SPOOL_REFUSED = Counter("ringback_spool_refused_total", "Events that the spool did not take.", ["why"])
 SPOOL_DAMAGED = Counter("ringback_spool_set_aside_total", "Records or files of the spool set aside for people.")
+RECONCILED = Counter(
+    "ringback_reconciled_events_total", "Events that no webhook told, found in the provider's lists.", ["type"]
+)
+RECONCILER_PASSES = Counter("ringback_reconciler_passes_total", "Passes of the reconciler that finished.")
 SPOOL_EVENTS = Gauge("ringback_spool_events", "Events in the spool that Kafka has not taken.", ["topic"])
 SPOOL_BYTES = Gauge("ringback_spool_bytes", "What the spool's files hold.")
 SPOOL_OLDEST = Gauge("ringback_spool_oldest_seconds", "How long the oldest event has been in the spool.", ["topic"])
@@ -53,6 +57,8 @@ for _topic in ("call-events", "replies", "receipts"):
     SPOOLED.labels(_topic)
     SPOOL_EVENTS.labels(_topic)
     SPOOL_OLDEST.labels(_topic)
+for _type in ("call.started", "call.leg_ended", "call.ended", "reply.received", "receipt.received"):
+    RECONCILED.labels(_type)
 for _refusal in ("full", "unwritable", "slow"):
     SPOOL_REFUSED.labels(_refusal)
 for _why in IGNORED:

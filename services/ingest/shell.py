@@ -124,7 +124,10 @@ class Ingest:
             metrics.IGNORED_WEBHOOKS.labels(reading.ignored).inc()
         if reading.drafts:
             trace = webhook.headers.get("traceparent", "")
-            events = [self._event(draft, received_at, trace) for draft in reading.drafts]
+            events = [
+                event_of(draft, lender_id=self.lender.id, received_at=received_at, trace=trace)
+                for draft in reading.drafts
+            ]
             if webhook.route in routes.ALWAYS_ANSWERED and not isinstance(reading.instruction, NoContent):
                 await self._try_to_emit(webhook.route, events)
             else:
@@ -190,22 +193,6 @@ class Ingest:
             self.signatures.check(webhook.target, signed, webhook.headers)
         return params
 
-    def _event(self, draft: Draft[EventData], received_at: datetime, trace: str) -> Event[EventData]:
-        # All facts of one call share a trace, whichever instance received them.
-        derived = hashlib.sha256((draft.call_id or draft.id).encode()).hexdigest()
-        span = hashlib.sha256(draft.id.encode()).hexdigest()[:16]
-        return Event(
-            id=draft.id,
-            data=draft.data,
-            source=SOURCE,
-            time=draft.time,
-            key=partition_key(self.lender.id, draft.caller, draft.call_id),
-            lender_id=self.lender.id,
-            branch_id=draft.branch_id,
-            received_at=received_at,
-            traceparent=trace if _TRACEPARENT.fullmatch(trace) else f"00-{derived[:32]}-{span}-01",
-        )
-
     def _respond(self, route: str, instruction: Instruction) -> Response:
         match instruction:
             case NoContent():
@@ -218,6 +205,23 @@ class Ingest:
                 )
             case other:
                 return Response(200, self.twiml.voice(other), "text/xml")
+
+
+def event_of(draft: Draft[EventData], *, lender_id: str, received_at: datetime, trace: str) -> Event[EventData]:
+    """Return a draft in its envelope; all facts of one call share a trace, whoever received them."""
+    derived = hashlib.sha256((draft.call_id or draft.id).encode()).hexdigest()
+    span = hashlib.sha256(draft.id.encode()).hexdigest()[:16]
+    return Event(
+        id=draft.id,
+        data=draft.data,
+        source=SOURCE,
+        time=draft.time,
+        key=partition_key(lender_id, draft.caller, draft.call_id),
+        lender_id=lender_id,
+        branch_id=draft.branch_id,
+        received_at=received_at,
+        traceparent=trace if _TRACEPARENT.fullmatch(trace) else f"00-{derived[:32]}-{span}-01",
+    )
 
 
 def _problem(status: int, reason: str, message: str, field: str | None) -> Response:

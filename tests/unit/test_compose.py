@@ -38,7 +38,7 @@ def environment(name: str) -> dict[str, str]:
 
 def test_every_process_of_the_system_is_there_with_its_module() -> None:
     modules = {name: service["command"][2] for name, service in ours() if service["command"][:2] == ["python", "-m"]}
-    assert modules == dict(MODULES)
+    assert modules == {**MODULES, "reconciler": "services.ingest.reconcile"}
     for module in modules.values():
         assert importlib.util.find_spec(f"{module}.__main__"), module
 
@@ -103,5 +103,5 @@ def test_every_mounted_file_is_in_the_repo_and_every_volume_is_where_data_goes()
 def test_prometheus_asks_every_service_at_its_port() -> None:
     [job] = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())["scrape_configs"]
     targets = {target for config in job["static_configs"] for target in config["targets"]}
-    names = [settings.model_fields["service"].default for settings in SETTINGS]
+    names = ["reconciler", *(settings.model_fields["service"].default for settings in SETTINGS)]
     assert targets == {f"{name}:{environment(name)['RINGBACK_OPS_PORT']}" for name in names}

@@ -35,6 +35,11 @@ REFUSED: Final = "refused.jsonl"
 """Where records go that Kafka will never take: they are kept for people."""
 
 
+def partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition that Kafka's clients choose for a key."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
 @dataclass(eq=False)
 class Lane:
     """The events of one partition that wait for Kafka.
@@ -175,7 +180,7 @@ class Spool(Resource):
 
     def lane(self, topic: str, key: bytes) -> Lane:
         """Return the lane of a key: its partition is the one that the producer chooses."""
-        partition = (murmur2(key) & 0x7FFFFFFF) % self._partitions
+        partition = partition_of(key, self._partitions)
         found = self._lanes.get((topic, partition))
         return found if found is not None else self._new_lane(topic, partition)
 

@@ -35,10 +35,10 @@ def voice(form: Fields, _query: Fields, lender: Lender, now: datetime) -> Readin
     caller = normalize_caller(form.raw("From"))
     officers = lender.on_shift(branch, now)
     # The voice request has no Timestamp.
-    data = CallStarted(**_common(call_id, caller, lender, number), legs_dialled=len(officers), started_at=now)
+    data = CallStarted(**fields_of(call_id, caller, lender, number), legs_dialled=len(officers), started_at=now)
     is_closed = not lender.directory.is_open(branch, now)
     return Reading(
-        drafts=(_draft(f"twilio:{call_id}:started", data, at=now, branch_id=branch.id),),
+        drafts=(draft_of(f"twilio:{call_id}:started", data, at=now, branch_id=branch.id),),
         instruction=Ring(call_id, branch.id, officers) if officers else TakeVoicemail(call_id, branch.id, is_closed),
         unusable=caller.reason,
     )
@@ -56,19 +56,19 @@ def leg(form: Fields, query: Fields, lender: Lender, now: datetime) -> Reading:
     # A leg's From is the caller, passed through; Twilio puts a number of ours there when the caller withheld theirs.
     caller = normalize_caller(form.raw("From"))
     known = caller if caller.e164 and not lender.is_ours(caller.e164) else Caller("invalid")
-    common = _common(call_id, known, lender)
+    common = fields_of(call_id, known, lender)
     if step == "pressed":
         if form.text("Digits", 20) != "1":
             return Reading(instruction=Screen(call_id, branch_id, officer_id), ignored="key_not_pressed")
         answered = CallLegAnswered(**common, leg_id=leg_id, officer_id=officer_id, answered_at=at)
-        draft = _draft(f"twilio:{leg_id}:answered", answered, at=at, branch_id=branch_id)
+        draft = draft_of(f"twilio:{leg_id}:answered", answered, at=at, branch_id=branch_id)
         return Reading(drafts=(draft,), instruction=GoOn())
     if step == "status":
         status = one_of(said := form.required("CallStatus"), FINAL)
         if status is None:
             return _not_final(said)
         ended = CallLegEnded(**common, leg_id=leg_id, officer_id=officer_id, status=status, ended_at=at)
-        return Reading(drafts=(_draft(f"twilio:{leg_id}:ended", ended, at=at, branch_id=branch_id),))
+        return Reading(drafts=(draft_of(f"twilio:{leg_id}:ended", ended, at=at, branch_id=branch_id),))
     raise InvalidField("step", "is not screen, pressed or status")
 
 
@@ -89,9 +89,9 @@ def dial(form: Fields, query: Fields, lender: Lender, now: datetime) -> Reading:
         return Reading(instruction=instruction)
     caller = normalize_caller(form.raw("From"))
     at = form.time(now)
-    data = CallLegEnded(**_common(call_id, caller, lender), leg_id=leg_id, status=status, ended_at=at)
+    data = CallLegEnded(**fields_of(call_id, caller, lender), leg_id=leg_id, status=status, ended_at=at)
     return Reading(
-        drafts=(_draft(f"twilio:{leg_id}:ended", data, at=at, branch_id=branch_id),),
+        drafts=(draft_of(f"twilio:{leg_id}:ended", data, at=at, branch_id=branch_id),),
         instruction=instruction,
         unusable=caller.reason,
     )
@@ -111,8 +111,8 @@ def call_status(form: Fields, _query: Fields, lender: Lender, now: datetime) -> 
         raise InvalidField("CallDuration", "is negative")
     caller = normalize_caller(form.raw("From"))
     at = form.time(now)
-    data = CallEnded(**_common(call_id, caller, lender, number), status=status, duration_s=duration, ended_at=at)
-    draft = _draft(f"twilio:{call_id}:ended:{status}", data, at=at, branch_id=branch.id)
+    data = CallEnded(**fields_of(call_id, caller, lender, number), status=status, duration_s=duration, ended_at=at)
+    draft = draft_of(f"twilio:{call_id}:ended:{status}", data, at=at, branch_id=branch.id)
     return Reading(drafts=(draft,), unusable=caller.reason)
 
 
@@ -131,13 +131,13 @@ def recording(form: Fields, query: Fields, lender: Lender, now: datetime) -> Rea
     if not url.startswith(("https://", "http://")):
         raise InvalidField("RecordingUrl", "is not a URL; it starts with https:// or http://")
     data = VoicemailRecorded(
-        **_common(call_id, Caller("invalid"), lender),
+        **fields_of(call_id, Caller("invalid"), lender),
         recording_id=recording_id,
         url=url,
         duration_s=max(0, form.integer("RecordingDuration") or 0),
     )
     branch_id = lender.branch_id(query.optional_id("branch"))
-    draft = _draft(f"twilio:{recording_id}:recorded", data, at=form.time(now), branch_id=branch_id)
+    draft = draft_of(f"twilio:{recording_id}:recorded", data, at=form.time(now), branch_id=branch_id)
     return Reading(drafts=(draft,), instruction=instruction)
 
 
@@ -147,13 +147,15 @@ def transcription(form: Fields, query: Fields, lender: Lender, now: datetime) ->
     is_read = form.required("TranscriptionStatus") == "completed"
     text = (form.raw("TranscriptionText") or "")[:LONGEST_TRANSCRIPT] if is_read else None
     data = VoicemailTranscribed(
-        **_common(call_id, Caller("invalid"), lender), recording_id=recording_id, text=text or None
+        **fields_of(call_id, Caller("invalid"), lender), recording_id=recording_id, text=text or None
     )
     branch_id = lender.branch_id(query.optional_id("branch"))
-    return Reading(drafts=(_draft(f"twilio:{recording_id}:transcribed", data, at=form.time(now), branch_id=branch_id),))
+    return Reading(
+        drafts=(draft_of(f"twilio:{recording_id}:transcribed", data, at=form.time(now), branch_id=branch_id),)
+    )
 
 
-class _Common(TypedDict):
+class CallFields(TypedDict):
     """The fields of every call fact."""
 
     provider: str
@@ -164,7 +166,8 @@ class _Common(TypedDict):
     test: bool
 
 
-def _common(call_id: str, caller: Caller, lender: Lender, dialed: str | None = None) -> _Common:
+def fields_of(call_id: str, caller: Caller, lender: Lender, dialed: str | None = None) -> CallFields:
+    """Return the fields that every fact of a call has."""
     return {
         "provider": "twilio",
         "call_id": call_id,
@@ -175,7 +178,8 @@ def _common(call_id: str, caller: Caller, lender: Lender, dialed: str | None = N
     }
 
 
-def _draft(id_: str, data: CallFact, *, at: datetime, branch_id: str) -> Draft[CallFact]:
+def draft_of(id_: str, data: CallFact, *, at: datetime, branch_id: str) -> Draft[CallFact]:
+    """Return a fact of a call as a draft."""
     return Draft(id=id_, data=data, time=at, branch_id=branch_id, caller=data.caller, call_id=data.call_id)
 
 
