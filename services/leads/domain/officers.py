@@ -1,4 +1,4 @@
-"""Who gets a lead: whoever is reachable, has room today, and is furthest below their share."""
+"""Who gets a lead: whoever is reachable, has room today, is available, and is furthest below their share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -9,8 +9,8 @@ from services.leads.domain.model import TAKEN_LIMIT, OfficerState
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _ORDER_OF_STATUS: Mapping[OfficerStatus, int] = {"available": 0, "busy": 1, "in_meeting": 1, "off": 2}
-"""A busy officer is back in minutes. An officer who is off gets a lead only when nobody else is there: a lead without an
-owner is worse, for every lead has one as soon as it exists (fact Q22)."""
+"""A busy officer is back in minutes and counts as reachable. An officer who is off gets a lead only when nobody else is
+there: a lead without an owner is worse, for every lead has one as soon as it exists (fact Q22)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,14 @@ def choose(candidates: Sequence[Candidate], local_day: date, cause_id: str) -> O
         if cause_id in candidate.officer.taken:
             return candidate.officer
 
-    def rank(candidate: Candidate) -> tuple[bool, int, bool, float, datetime]:
+    def rank(candidate: Candidate) -> tuple[bool, bool, bool, int, float, datetime]:
         officer, weight = candidate.officer, candidate.weight
         today = assigned_on(officer, local_day)
         return (
             weight == 0,
-            _ORDER_OF_STATUS[officer.status],
+            officer.status == "off",
             today >= candidate.daily_capacity,
+            _ORDER_OF_STATUS[officer.status],
             (2 * today + 1) / weight if weight else 0.0,
             officer.last_assigned_at or _LONG_AGO,
         )

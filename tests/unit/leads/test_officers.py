@@ -107,6 +107,17 @@ def test_full_officer_comes_after_one_with_room_and_is_empty_again_on_a_new_day(
     assert _chosen(Candidate(replace(full, day=DAY - timedelta(days=1)), daily_capacity=2), behind) == "a"
 
 
+@pytest.mark.parametrize("status", ["busy", "in_meeting"])
+def test_full_available_officer_comes_after_a_busy_one_with_room_and_before_one_who_is_off(
+    status: OfficerStatus,
+) -> None:
+    """Fact G2: the leads never all go to one officer, and one who is busy is back in minutes."""
+    full = Candidate(OfficerState("a", day=DAY, assigned_today=2), daily_capacity=2)
+    busy = Candidate(OfficerState("b", status=status, day=DAY, assigned_today=9, last_assigned_at=LATE))
+    assert _chosen(full, busy) == "b"
+    assert _chosen(full, Candidate(OfficerState("c", status="off"))) == "a"
+
+
 def test_officer_of_weight_zero_comes_after_one_who_is_off() -> None:
     assert _chosen(Candidate(OfficerState("a"), weight=0), Candidate(OfficerState("b", status="off"))) == "b"
     assert _chosen(Candidate(OfficerState("a"), weight=0)) == "a"
