@@ -96,21 +96,20 @@ class Dispatcher(Rounds):
 
     async def _work_on(self, delivery: Delivery) -> None:
         found: Delivery | None = delivery
-        away = False
-        while found is not None and not self.stopping:
-            try:
-                if away:
-                    found = await self._shell.recover(delivery.touch_id, delivery.claim_by)
-                    if found is None:
-                        break
-                await self._shell.deliver(found)
-                break
-            except TransientError as error:
-                away = True
-                self._shell.health.unready("mongo", str(error))
-                await self._shell.results.pause()
-        if away:
-            self._shell.health.ready("mongo")
+        interrupted = False
+        with self._shell.health.waiter("mongo") as away:
+            while found is not None and not self.stopping:
+                try:
+                    if interrupted:
+                        found = await self._shell.recover(delivery.touch_id, delivery.claim_by)
+                        if found is None:
+                            break
+                    await self._shell.deliver(found)
+                    break
+                except TransientError as error:
+                    interrupted = True
+                    away(str(error))
+                    await self._shell.results.pause()
 
     async def start(self) -> None:
         """Have idleness asked; do now what would make the first text wait."""

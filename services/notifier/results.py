@@ -71,15 +71,14 @@ class DeliveryResults:
 
     async def settle_surely(self, delivery: Delivery, fact: DeliveryFact) -> None:
         """Settle, however long MongoDB is away: the provider's answer exists nowhere else."""
-        while True:
-            try:
-                await self.settle(delivery, fact)
-            except TransientError as away:
-                self.health.unready("mongo", str(away))
-                await self.pause()
-            else:
-                self.health.ready("mongo")
-                return
+        with self.health.waiter("mongo") as away:
+            while True:
+                try:
+                    await self.settle(delivery, fact)
+                    return
+                except TransientError as error:
+                    away(str(error))
+                    await self.pause()
 
     async def pause(self) -> None:
         """Wait a little before MongoDB is asked again."""

@@ -1,6 +1,7 @@
 """Liveness by progress, readiness by dependencies, and whether a service has nothing left to do."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from services.runtime.clock import monotonic_s
@@ -16,6 +17,7 @@ class Health:
     not_ready: dict[str, str] = field(default_factory=lambda: {"start": "starting"})
     beats: dict[str, float] = field(default_factory=dict)
     idle_checks: list[Callable[[], Awaitable[str | None]]] = field(default_factory=list)
+    _waiting: dict[str, set[object]] = field(default_factory=dict, init=False, repr=False)
 
     def ready(self, part: str) -> None:
         """Say that a part works (again)."""
@@ -24,6 +26,23 @@ class Health:
     def unready(self, part: str, why: str) -> None:
         """Say that a part is away, and why."""
         self.not_ready[part] = why
+
+    @contextmanager
+    def waiter(self, part: str) -> Iterator[Callable[[str], None]]:
+        """Yield what says that a part is away. Several may wait for it: it is back once the last of them waits no more."""
+        waiting, me = self._waiting.setdefault(part, set()), object()
+
+        def away(why: str) -> None:
+            waiting.add(me)
+            self.unready(part, why)
+
+        try:
+            yield away
+        finally:
+            if me in waiting:
+                waiting.remove(me)
+                if not waiting:
+                    self.ready(part)
 
     def beat(self, loop: str) -> None:
         """Say that a loop makes progress: that, not a process that exists, is liveness."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
@@ -18,6 +19,7 @@ from services.notifier.domain.delivery import Delivery, DeliveryState, RenderedT
 from services.notifier.domain.facts import LeftInDoubt, ProviderAccepted, SendOutcome
 from services.notifier.domain.machine import HOLD_PAUSE_S
 from services.notifier.shell import CLAIM_FOR
+from services.runtime.mongo_errors import StoreAway
 from tests.infra.polling import eventually
 from tests.unit.notifier.build import KEY, LEAD, event, touch
 from tests.unit.notifier.rig import Rig
@@ -132,6 +134,47 @@ async def test_mongo_away_is_waited_for_and_the_text_goes_once(rig: Rig, dispatc
     await eventually(lambda: rig.said() == ["touch.sent"])
     assert len(rig.provider.texts) == 1
     assert "mongo" not in rig.health.not_ready
+
+
+@dataclass
+class AwayOnce(MemoryDeliveries):
+    """Fails each touch once, and answers no question about one of them before it is told to."""
+
+    slow: str = ""
+    failed: set[str] = field(default_factory=set)
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def get(self, touch_id: str) -> Delivery | None:
+        if touch_id == self.slow:
+            await self.may_answer.wait()
+        return await super().get(touch_id)
+
+    async def save(self, delivery: Delivery) -> Saved:
+        if delivery.touch_id not in self.failed:
+            self.failed.add(delivery.touch_id)
+            raise StoreAway("away once")
+        return await super().save(delivery)
+
+
+async def test_text_that_goes_again_leaves_the_notifier_unready_while_another_waits_for_mongo() -> None:
+    waits, goes_on = touch(step="waits"), touch()
+    store = AwayOnce(slow=waits.touch_id)
+    rig = Rig(store=store)
+    async with running(Dispatcher(rig.shell, senders=4)) as dispatcher:
+        await rig.shell.on_touch(event(waits), dispatcher)
+        await eventually(lambda: "mongo" in rig.health.not_ready)
+        await rig.shell.on_touch(event(goes_on), dispatcher)
+        await eventually(lambda: rig.said() == ["touch.sent"])
+        await eventually(partial(_under_way, rig, 1))
+        assert store.failed == {waits.touch_id, goes_on.touch_id}
+        assert "mongo" in rig.health.not_ready
+        store.may_answer.set()
+        await eventually(lambda: "mongo" not in rig.health.not_ready)
+        await eventually(lambda: rig.stored(waits).state is DeliveryState.SENT)
+
+
+async def _under_way(rig: Rig, count: int) -> bool:
+    return await rig.health.busy_with() == [f"{count} texts under way"]
 
 
 async def test_stop_finishes_what_is_under_way_and_takes_nothing_more(rig: Rig, dispatcher: Dispatcher) -> None:
