@@ -25,6 +25,9 @@ from services.runtime.producer import KafkaProducer
 async def notify(settings: NotifierSettings) -> int:
     """Run the notifier until it is told to stop; return its exit code."""
     servers, health, clock = settings.kafka_bootstrap_servers, Health(), settings.make_clock()
+    directory = directory_or_exit(
+        settings.directory, clock.now()
+    )  # before there is a client that would have to be closed
     key = settings.number_key.get_secret_value()
     store = MongoDeliveries(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
     provider = TwilioProvider(
@@ -38,7 +41,6 @@ async def notify(settings: NotifierSettings) -> int:
         partitions=settings.topic_partitions,
         health=health,
     )
-    directory = directory_or_exit(settings.directory, clock.now())
     shell = Shell(
         store=store,
         provider=provider,
