@@ -21,7 +21,7 @@ from services.cli.calllog import CompletedMeans, LoggedCall, Tally, calls_of_day
 from services.cli.exits import CANNOT, DONE, WrongUse
 from services.cli.local_run import Run, local_run
 from services.cli.replaying.driver import LEAD_IN, Replay
-from services.cli.replaying.summary import Summary, summarise
+from services.cli.replaying.summary import Summary, summarize
 from services.policy.directory import load_directory
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -171,7 +171,7 @@ async def _play(name: str, calls: Sequence[LoggedCall], speed: float | None, *, 
             )  # fmt: skip
             await player.run(calls, until=calls[-1].ended_at + FOLLOW_UP)
         say("reading the records")
-        summary = await summarise(run.db, run.stack.kafka, run.system.sandbox_url, len(calls))
+        summary = await summarize(run.db, run.stack.kafka, run.system.sandbox_url, len(calls))
         show(summary, run, calls)
         if not once:
             console.print(f"\nThe sandbox's page stays open at [bold]{run.system.sandbox_url}[/] until Ctrl-C.")

@@ -183,7 +183,7 @@ class Directory(_Entry):
         yield from _twice("officers", [o.id for o in self.officers], "id")
         yield from _twice("branches", [b.id for b in self.branches], "id")
         known = {o.id for o in self.officers}
-        dialled: dict[str, str] = {}
+        dialed: dict[str, str] = {}
         for at, branch in enumerate(self.branches):
             for nth, officer_id in enumerate(branch.officers):
                 if officer_id not in known:
@@ -191,14 +191,14 @@ class Directory(_Entry):
                 if officer_id in branch.officers[:nth]:
                     yield f"branches[{at}].officers[{nth}]: duplicate id {officer_id!r}"
             for nth, number in enumerate(branch.numbers):
-                if number in dialled:
-                    yield f"branches[{at}].numbers[{nth}]: {number} already belongs to branch {dialled[number]!r}"
-                dialled[number] = branch.id
+                if number in dialed:
+                    yield f"branches[{at}].numbers[{nth}]: {number} already belongs to branch {dialed[number]!r}"
+                dialed[number] = branch.id
         at_work = {i for b in self.branches for i in b.officers}
         for at, officer in enumerate(self.officers):
             if officer.id not in at_work:
                 yield f"officers[{at}].id: {officer.id!r} works at no branch"
-            if officer.phone in dialled:
+            if officer.phone in dialed:
                 # A call put through to it would come back to the branch, again and again.
                 yield f"officers[{at}].phone: {officer.phone} is a branch's number"
         for family, variants in self.templates.items():

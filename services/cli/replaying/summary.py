@@ -44,7 +44,7 @@ class Summary:
         return sorted(self.timings, key=lambda timing: -timing.to_accepted_ms)[:count]
 
 
-async def summarise(db: Any, kafka: str, sandbox_url: str, played: int) -> Summary:
+async def summarize(db: Any, kafka: str, sandbox_url: str, played: int) -> Summary:
     """Read the records of a run and check the promise: every textable missed caller texted exactly once.
 
     Args:
