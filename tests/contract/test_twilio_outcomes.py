@@ -26,6 +26,8 @@ CALLBACK = "https://hooks.example.com/webhooks/twilio/message-status?touch=t"
     [
         (429, 20429, NotSent("provider_busy", 20429)),
         (429, None, NotSent("provider_busy", None)),
+        (400, 21611, NotSent("provider_busy", 21611)),
+        (400, 21730, NotSent("provider_busy", 21730)),
         (400, 21211, Refused("bad_number", 21211)),
         (400, 21614, Refused("bad_number", 21614)),
         (400, 21610, Refused("opted_out", 21610)),

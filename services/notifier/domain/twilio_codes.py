@@ -9,7 +9,7 @@ from services.policy.optout import CODE_OF_CARRIER_OPT_OUT
 Meaning = Literal["busy", "configuration", "opted_out", "bad_number", "blocked"]
 
 CODES: Final[Mapping[int, Meaning]] = {
-    20429: "busy",
+    20429: "busy", 21611: "busy", 21730: "busy",
     20003: "configuration", 20404: "configuration", 21408: "configuration", 21606: "configuration",
     21608: "configuration", 21603: "configuration", 30002: "configuration", 30034: "configuration",
     CODE_OF_CARRIER_OPT_OUT: "opted_out",

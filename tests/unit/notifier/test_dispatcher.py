@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 from prometheus_client import REGISTRY
 
+from schemas.base import Lane
 from schemas.touches import TouchDue
 from services.notifier.adapters.memory import MemoryDeliveries
 from services.notifier.adapters.store import Saved
@@ -21,7 +22,7 @@ from services.notifier.domain.machine import HOLD_PAUSE_S
 from services.notifier.shell import CLAIM_FOR
 from services.runtime.mongo_errors import StoreAway
 from tests.infra.polling import eventually
-from tests.unit.notifier.build import KEY, LEAD, event, touch
+from tests.unit.notifier.build import KEY, LEAD, delivery, event, touch
 from tests.unit.notifier.rig import Rig
 
 
@@ -238,6 +239,36 @@ async def test_card_that_cannot_be_read_sends_nothing_and_the_text_goes_once_it_
     rig.store.leads[LEAD]["status"] = status
     rig.clock.real += CLAIM_FOR
     await eventually(lambda: rig.said() == ["touch.sent"])
+
+
+@pytest.mark.parametrize("arrives", ["with room", "unclaimed"])
+async def test_urgent_text_leaves_at_once_though_ten_thousand_bulk_texts_are_due(rig: Rig, arrives: str) -> None:
+    """Bulk texts hold three of four senders; the urgent one waits for none of them, claimed at once or found by looking."""
+    slow = SlowProvider(rig)
+    for n in range(10_000):
+        await rig.store.insert(delivery(touch_id=f"bulk-{n}", step=f"bulk-{n}", lane="bulk", first_of_sequence=False))
+    async with running(Dispatcher(rig.shell, senders=4)) as dispatcher:
+        await eventually(lambda: len(slow.started) == 3)
+        await rig.shell.on_touch(event(), dispatcher if arrives == "with room" else Unclaimed(dispatcher))
+        await eventually(lambda: touch().touch_id in slow.started)
+        assert len(slow.started) == 4
+        slow.may_answer.set()
+
+
+class Unclaimed:
+    """A room that takes nothing itself: a touch is kept, and the dispatcher has to find it."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def has_room(self, lane: Lane) -> bool:
+        return False
+
+    def take(self, delivery: Delivery) -> None:
+        raise AssertionError("it said that it has no room")
+
+    def waiting(self) -> None:
+        self._dispatcher.waiting()
 
 
 class CountsSaves(MemoryDeliveries):
