@@ -12,7 +12,7 @@ from schemas.touches import TouchDelivered, TouchFailed, TouchResult, TouchSent,
 from services.notifier import metrics
 from services.notifier.adapters.store import DeliveryStore, Saved
 from services.notifier.domain.delivery import Delivery, DeliveryState, Result
-from services.notifier.domain.facts import DeliveryFact
+from services.notifier.domain.facts import DeliveryFact, ReceiptCame
 from services.notifier.domain.machine import Decision, decide
 from services.policy.directory import Directory
 from services.runtime.clock import Clock
@@ -53,6 +53,9 @@ class DeliveryResults:
                 return decision
             wanted = replace(decision.delivery, posted_real=posted_real or decision.delivery.posted_real)
             saved: Saved = await self.store.save(wanted)
+            if saved == "sent_key_taken" and isinstance(fact, ReceiptCame) and fact.may_free:
+                fact = replace(fact, may_free=False)  # another attempt has been given the step already: the last one
+                continue
             if saved == "sent_key_taken":
                 # A second text of one step would be a defect; its proof is kept.
                 log.error("two_texts_of_one_step", touch_id=delivery.touch_id)

@@ -95,11 +95,15 @@ class NotListed:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptCame:
-    """A receipt: proof that the provider has the text, whatever it answered to the request."""
+    """A receipt: proof that the provider has the text, whatever it answered to the request.
+
+    `may_free`: whether an undelivered text may give its step to another attempt; one delivery of a step has done so at most.
+    """
 
     sid: str
     status: ReceiptStatus
     code: int | None = None
+    may_free: bool = True
 
 
 SendOutcome = ProviderAccepted | NotSent | Refused | LeftInDoubt

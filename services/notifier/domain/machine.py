@@ -31,6 +31,7 @@ from services.notifier.domain.facts import (
     ReceiptCame,
     Refused,
 )
+from services.policy.optout import CODE_OF_CARRIER_OPT_OUT
 
 RANK: Final[Mapping[ReceiptStatus, int]] = {
     "accepted": 1, "scheduled": 1, "queued": 2, "sending": 3, "sent": 4,
@@ -39,6 +40,9 @@ RANK: Final[Mapping[ReceiptStatus, int]] = {
 """Receipts come in any order: one of a lower or equal rank says nothing new."""
 
 BACKOFF_S: Final = (1, 2, 4, 8, 15)
+ANOTHER_ATTEMPT: Final[Mapping[int, timedelta]] = {30001: timedelta(minutes=1), 30003: timedelta(minutes=30)}
+"""After which of the carrier's codes a later text is tried once more, and when: a full queue, a handset out of reach."""
+UNKNOWN_FAILURE: Final = 30008
 HOLD_PAUSE_S: Final = (1.0, 5.0)
 CONFIGURATION_PAUSE_S: Final = 30
 """A wrong credential does not fix itself; it is tried again slowly, until the text expires and becomes a task."""
@@ -266,9 +270,36 @@ def _fold(delivery: Delivery, fact: ReceiptCame, now: datetime, real_now: dateti
     if fact.status in ("delivered", "read"):
         said: TouchResult = TouchDelivered(**_step(delivery), sid=fact.sid, delivered_at=now)
         return _with(replace(folded, state=DeliveryState.DELIVERED), now, real_now, ("delivered", said))
-    # `sent_key` stays: the provider took this text, and no second one of its step may follow it.
-    said = TouchFailed(**_step(delivery), sid=fact.sid, error_code=fact.code, reason=fact.status)
-    return _with(replace(folded, state=DeliveryState.UNDELIVERED), now, real_now, ("undelivered", said))
+    return _undelivered(replace(folded, state=DeliveryState.UNDELIVERED), fact, now, real_now)
+
+
+def _undelivered(delivery: Delivery, fact: ReceiptCame, now: datetime, real_now: datetime) -> Decision:
+    """The carrier did not deliver it: one more attempt where that may help, a person for a first text, or the end of it.
+
+    `sent_key` stays, because the provider took this text and no second one of its step may follow it, except that one.
+    The key then moves to a name that one delivery of the step can have: a second one that fails finds it taken.
+    """
+    wait = ANOTHER_ATTEMPT.get(fact.code or 0)
+    until = now + wait if wait else None
+    tried_again = until is not None and until < delivery.expires_at and fact.may_free
+    if delivery.first_of_sequence or not delivery.of_cadence or not tried_again:
+        until = None
+    said = TouchFailed(
+        **_step(delivery),
+        sid=fact.sid,
+        error_code=fact.code,
+        reason=fact.status,
+        retriable=until is not None,
+        until=until,
+    )
+    if until is not None:
+        freed = replace(delivery, sent_key=f"{delivery.step_key}:undelivered")
+        return _with(freed, now, real_now, ("undelivered", said))
+    asks = delivery.first_of_sequence or fact.code == UNKNOWN_FAILURE
+    if not asks or fact.code == CODE_OF_CARRIER_OPT_OUT:
+        return _with(delivery, now, real_now, ("undelivered", said))
+    _, task = _task(delivery, f"undelivered {fact.code or ''}".rstrip(), now)
+    return _with(delivery, now, real_now, ("undelivered", said), ("undelivered_task", task))
 
 
 def _for(kind: type[F], act: _Act[F]) -> _Rule:

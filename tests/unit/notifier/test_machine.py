@@ -129,9 +129,10 @@ def test_receipt_proves_acceptance_of_a_text_in_doubt(state: DeliveryState) -> N
 
 def test_receipt_of_failure_for_a_text_in_doubt_says_sent_then_failed() -> None:
     said = decide(POSTING, ReceiptCame("SM9", "undelivered", 30006), OPEN, REAL)
-    sent, failed = said.results
+    sent, failed, task = said.results
     assert isinstance(sent, TouchSent)
     assert isinstance(failed, TouchFailed)
+    assert isinstance(task, TouchTaskRequested)
     assert (failed.error_code, failed.retriable, said.delivery.state) == (30006, False, DeliveryState.UNDELIVERED)
 
 
