@@ -136,9 +136,9 @@ def test_unknown_zone_is_named_with_its_path() -> None:
          "templates.missed_call_first.free.text: unknown placeholder 'phone'; there are company, name, nmls_ids, "
          "number, officer_name"),
         (lambda d: d["templates"]["missed_call_first"]["free"].update(text="STOP"),
-         "templates.missed_call_first.free.text: a first text shows {{ nmls_ids }}"),
+         "templates.missed_call_first.free.text: a first text shows {{ nmls_ids }}, also to a borrower without a name"),
         (lambda d: d["templates"]["missed_call_first"]["free"].update(text="{{ nmls_ids }}"),
-         "templates.missed_call_first.free.text: a first text says how to opt out (STOP)"),
+         "templates.missed_call_first.free.text: a first text says how to opt out (STOP), also to a borrower without a name"),
         (lambda d: d["templates"]["missed_call_second"]["default"].update(text="Hi \u2014 you"),
          "templates.missed_call_second.default.text: '\u2014' makes every text cost more segments; write plain ASCII"),
         (lambda d: d.update(colour="red"), "colour: is not a known field"),
