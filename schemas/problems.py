@@ -54,6 +54,13 @@ _COUNTED: Final[Mapping[str, tuple[str, str]]] = {
 """Those that carry a limit: the words, and where pydantic keeps the limit."""
 
 
+def why_unreadable(error: OSError | UnicodeDecodeError) -> str:
+    """Return why a text file cannot be read."""
+    if isinstance(error, UnicodeDecodeError):
+        return "is not UTF-8 text"
+    return f"cannot be read: {error.strerror or type(error).__name__}"
+
+
 def path_of(loc: Sequence[int | str]) -> str:
     """Return a field's path as a person writes it: `branches[1].time_zone`; empty for the whole."""
     path = ""

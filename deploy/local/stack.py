@@ -184,6 +184,8 @@ async def _answers(servers: str) -> None:
     try:
         await admin.start()
     except KafkaError as error:
-        raise StartError(f"RINGBACK_KAFKA_BOOTSTRAP_SERVERS={servers} does not answer: {error!r}") from error
+        raise StartError(
+            f"RINGBACK_KAFKA_BOOTSTRAP_SERVERS={servers} does not answer\nstart Kafka there, or unset it: then one is started here"
+        ) from error
     finally:
         await admin.close()

@@ -3,16 +3,21 @@
 `services.cli.app` is the one place that catches.
 """
 
+import shutil
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Final
 
 import aiohttp
 from aiokafka.errors import KafkaError
-from pymongo.errors import PyMongoError
+from pydantic import ValidationError
+from pymongo.errors import OperationFailure, PyMongoError
 from typer.exceptions import TyperException
 
 from deploy.local.process import StartError
 from deploy.local.system import SystemFailure
+from schemas.problems import problems_of
 from services.cli.calllog import CallLogError
 from services.policy.directory import DirectoryError
 from services.runtime.errors import RingbackError
@@ -73,7 +78,7 @@ def failure_of(error: Exception) -> CommandError | None:
     if isinstance(error, TyperException):
         context = getattr(error, "ctx", None)
         path = getattr(context, "command_path", "ringback")
-        return WrongUse(_joined(error.format_message()), f"`{path} --help` shows how to use it")
+        return WrongUse(_of_argument(error), f"`{path} --help` shows how to use it")
     if isinstance(error, SettingsError):
         return WrongUse(
             f"settings are wrong: {_joined(str(error), '; ')}", "they are environment variables; .env.example names all"
@@ -83,20 +88,30 @@ def failure_of(error: Exception) -> CommandError | None:
     if isinstance(error, StartError | SystemFailure):
         return Cannot(*first_and_last(str(error)))
     if isinstance(error, PyMongoError):
+        # What the server says is for people; what the driver says of its attempts is not.
+        said = shortened(str(error)) if isinstance(error, OperationFailure) else type(error).__name__
         return Cannot(
-            f"MongoDB cannot be used: {shortened(str(error))}",
+            f"MongoDB cannot be used ({said})",
             "check that it is up and that RINGBACK_MONGODB_URL is its URL",
         )
     if isinstance(error, KafkaError):
         return Cannot(
-            f"Kafka cannot be used: {shortened(str(error))}",
+            f"Kafka cannot be used ({type(error).__name__})",
             "check that it is up and that RINGBACK_KAFKA_BOOTSTRAP_SERVERS names it",
         )
     if isinstance(error, RingbackError):
         return Cannot(str(error))  # ours, written for people; a list of differences has more lines than two
     if isinstance(error, aiohttp.ClientError | TimeoutError):
-        return Cannot(f"no answer: {shortened(str(error) or type(error).__name__)}")
+        return Cannot(f"no answer ({type(error).__name__})")
     return None
+
+
+def called_as() -> str:
+    """Return how this command line was called, for a person to call it again: `make demo` leaves nothing on PATH."""
+    path = Path(sys.argv[0])
+    if path.name != "ringback" or shutil.which("ringback") == str(path):
+        return "ringback"
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def shortened(text: str) -> str:
@@ -109,6 +124,14 @@ def first_and_last(text: str) -> tuple[str, str]:
     """Return what a message says first and, of the log below it, the last line."""
     lines = [line for line in text.splitlines() if line.strip()] or ["it ended without a word"]
     return shortened(lines[0]), shortened(lines[-1]) if len(lines) > 1 else ""
+
+
+def _of_argument(error: TyperException) -> str:
+    """Return what is wrong with an argument; Typer passes on pydantic's words, which are for programmers."""
+    said = _joined(error.format_message())
+    if not isinstance(error.__cause__, ValidationError):
+        return said
+    return f"{said.partition(': ')[0]}: {'; '.join(why for _, why in problems_of(error.__cause__))}"
 
 
 def _joined(text: str, by: str = " ") -> str:

@@ -25,9 +25,8 @@ from services.runtime.producer import KafkaProducer
 async def notify(settings: NotifierSettings) -> int:
     """Run the notifier until it is told to stop; return its exit code."""
     servers, health, clock = settings.kafka_bootstrap_servers, Health(), settings.make_clock()
-    directory = directory_or_exit(
-        settings.directory, clock.now()
-    )  # before there is a client that would have to be closed
+    # Read before a Kafka client is made, which would complain that nobody closed it.
+    directory = directory_or_exit(settings.directory, clock.now())
     key = settings.number_key.get_secret_value()
     store = MongoDeliveries(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
     provider = TwilioProvider(

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from schemas.base import LocalTime, Zone
 from schemas.card import OfficerStatus
-from schemas.problems import NOT_A_NUMBER, problems_of, written
+from schemas.problems import NOT_A_NUMBER, problems_of, why_unreadable, written
 from services.policy.hours import Calendar, Exceptions, Hours
 from services.policy.numbers import normalize_caller
 from services.policy.us_states import UsState, state_of
@@ -325,5 +325,5 @@ def load_directory(path: Path | str) -> Directory:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DirectoryError(str(path), [f"file: cannot be read: {error}"]) from error
+        raise DirectoryError(str(path), [f"file: {why_unreadable(error)}"]) from error
     return parse_directory(text, str(path))

@@ -142,7 +142,7 @@ def read_clock(path: Path) -> ClockFile:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"clock file {path}: {error!r}; it needs virtual_start, real_start (ISO with offset) and rate"
+            f"clock file {path}: is not JSON with virtual_start, real_start (ISO with offset) and rate"
         ) from error
     if found.virtual_start.tzinfo is None or found.real_start.tzinfo is None or found.rate < 0:
         raise ValueError(f"clock file {path}: times need an offset and the rate must not be negative")

@@ -63,7 +63,7 @@ class RuntimeSettings(BaseSettings):
     """What every service is told."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RINGBACK_", frozen=True, extra="ignore", secrets_dir=os.environ.get("RINGBACK_SECRETS_DIR")
+        env_prefix="RINGBACK_", frozen=True, extra="ignore", secrets_dir=os.environ.get("RINGBACK_SECRETS_DIR") or None
     )
 
     service: str = "service"
@@ -119,8 +119,11 @@ class RuntimeSettings(BaseSettings):
         """Read the environment.
 
         Raises:
-            SettingsError: lists every missing or wrong setting.
+            SettingsError: lists every missing or wrong setting; names the folder of secrets alone when it is not there.
         """
+        folder = os.environ.get("RINGBACK_SECRETS_DIR")
+        if folder and not Path(folder).is_dir():
+            raise SettingsError([f"RINGBACK_SECRETS_DIR: {folder} is not a folder"])
         try:
             return cls.model_validate(overrides)
         except ValidationError as error:

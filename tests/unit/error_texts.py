@@ -4,7 +4,8 @@ import re
 from typing import Final
 
 FOR_PROGRAMMERS: Final = re.compile(
-    r"\^|\\d|\[a-z|\[0-9|pattern|regex|Input should|is wrong \(|Traceback", re.IGNORECASE
+    r"\^|\\d|\[a-z|\[0-9|pattern|regex|Input should|is wrong \(|Traceback|\[Errno|codec|Error\(|Value error|recursion",
+    re.IGNORECASE,
 )
 
 

@@ -11,8 +11,10 @@ from pydantic import ValidationError
 
 from schemas.base import E164, Value
 from schemas.problems import NOT_A_NUMBER, path_of, problems_of
-from services.policy.directory import DirectoryError, parse_directory
+from services.policy.directory import DirectoryError, load_directory, parse_directory
 from services.runtime.settings import RuntimeSettings, SettingsError
+from services.sequencer.adapters.cadences import load_cadences
+from services.sequencer.errors import CadenceError
 from tests.unit.error_texts import assert_for_people
 from tests.unit.settings_classes import NOT_FOR_OPERATORS, SETTINGS, variable
 
@@ -105,6 +107,54 @@ def test_wrong_or_missing_setting_is_told_in_words(
     for value in ("", "?", "x" * 700, "-1", "1e9", "nan", "2026-02-30"):
         messages.append(settings_problems(kind, **dict.fromkeys(set(kind.model_fields) - NOT_FOR_OPERATORS, value)))
     assert all(messages[1:])
+    assert_for_people(*messages)
+
+
+NO_TEXT: Final = b"name: caf\xe9\n"
+
+
+def unreadable(at: Path) -> Iterator[Path]:
+    """Yield a file that is not there, one that is a folder, and one that is not UTF-8; each in its turn at one path."""
+    yield at
+    at.mkdir()
+    yield at
+    at.rmdir()
+    at.write_bytes(NO_TEXT)
+    yield at
+
+
+def test_directory_file_that_cannot_be_read_is_told_in_words(tmp_path: Path) -> None:
+    messages: list[str] = []
+    for path in unreadable(tmp_path / "lender.yaml"):
+        with pytest.raises(DirectoryError) as caught:
+            load_directory(path)
+        messages += caught.value.problems
+    assert messages == [
+        "file: cannot be read: No such file or directory",
+        "file: cannot be read: Is a directory",
+        "file: is not UTF-8 text",
+    ]
+
+
+def test_cadence_file_that_cannot_be_read_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").mkdir()
+    (tmp_path / "b.yaml").write_bytes(NO_TEXT)
+    with pytest.raises(CadenceError) as caught:
+        load_cadences(tmp_path)
+    assert caught.value.problems == (
+        "a.yaml: file: cannot be read: Is a directory",
+        "b.yaml: file: is not UTF-8 text",
+    )
+
+
+def test_clock_file_that_cannot_be_read_is_told_in_words(tmp_path: Path) -> None:
+    clock = tmp_path / "clock.json"
+    local = {"kafka_bootstrap_servers": "127.0.0.1:9092", "twilio_base_url": "http://127.0.0.1:1", "clock": str(clock)}
+    messages = [settings_problems(RuntimeSettings, **local) for _ in unreadable(clock)]
+    for text in ("{", "{}", "[]", '{"virtual_start": 5, "real_start": "", "rate": []}'):
+        clock.write_text(text)
+        messages.append(settings_problems(RuntimeSettings, **local))
+    assert all(str(clock) in message for message in messages)
     assert_for_people(*messages)
 
 

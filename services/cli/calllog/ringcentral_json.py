@@ -46,7 +46,9 @@ def read_ringcentral_json(source: TextIO, tally: Tally) -> Iterator[LoggedCall]:
         raise CallLogError(f"more than {MAX_CHARS} characters; export fewer days at a time")
     try:
         data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise CallLogError("nested too deeply to be a call log") from error
+    except ValueError as error:
         raise CallLogError(f"not JSON: {str(error)[:200]}") from error
     calls: dict[str, LoggedCall] = {}
     for number, record in enumerate(_records(data), start=1):

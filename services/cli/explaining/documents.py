@@ -74,7 +74,7 @@ def source_of(run: str, state: Path = DEFAULT_STATE) -> Iterator[Source]:
             "run `ringback demo`, or set RINGBACK_MONGODB_URL and RINGBACK_DIRECTORY",
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WrongUse(f"{folder / RECORD} is damaged ({type(error).__name__})", again) from error
+        raise WrongUse(f"{folder / RECORD} is damaged", again) from error
     source = Source(url, database, load_directory(EXAMPLE_DIRECTORY))
     if port is None or listens(port):
         yield source

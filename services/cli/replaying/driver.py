@@ -157,7 +157,7 @@ class Replay:
                     if answer.status < 500:
                         raise ReplayError(f"{hook.url} answered {answer.status}: {shortened(text)}")
             except aiohttp.ClientError as error:
-                text = repr(error)
+                text = f"no answer ({type(error).__name__})"
             await asyncio.sleep(0.2 * 2**tried)
         raise ReplayError(f"{hook.url} did not take a webhook in {TRIES} tries: {shortened(text)}")
 
@@ -177,7 +177,7 @@ class Replay:
             try:
                 busy = await self.target.busy_with(http)
             except (aiohttp.ClientError, TimeoutError) as error:
-                busy = [repr(error)]  # the process has ended: `ended` says so a moment later
+                busy = [f"no answer ({type(error).__name__})"]  # the process has ended: `ended` says so a moment later
             quiet = quiet + 1 if not busy else 0
             if monotonic_s() > until:
                 raise ReplayError(f"not idle after {IDLE_LIMIT_S:.0f} s: {shortened('; '.join(busy))}")

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.base import Lane
-from schemas.problems import problems_of, written
+from schemas.problems import problems_of, why_unreadable, written
 from services.runtime.exits import exit_with_problems
 from services.sequencer.domain.cadence import Cadence, Cadences, Step, Stop
 from services.sequencer.errors import CadenceError
@@ -114,7 +114,7 @@ def load_cadences(*folders: Path) -> Cadences:
             problems.append(f"{folder}: holds no cadence; it needs at least one file named like missed-call.yaml")
         for path in paths:
             try:
-                read = CadenceFile.model_validate(yaml.safe_load(path.read_text()))
+                read = CadenceFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
             except ValidationError as error:
                 problems += [f"{path.name}: {where or 'file'}: {why}" for where, why in problems_of(error)]
             except yaml.YAMLError as error:
@@ -122,7 +122,7 @@ def load_cadences(*folders: Path) -> Cadences:
                 where = f"line {mark.line + 1}" if mark else "file"
                 problems.append(f"{path.name}: {where}: is not YAML: {getattr(error, 'problem', None) or error}")
             except (OSError, UnicodeDecodeError) as error:
-                problems.append(f"{path.name}: file: cannot be read: {error}")
+                problems.append(f"{path.name}: file: {why_unreadable(error)}")
             else:
                 if read.name != path.stem:
                     problems.append(f"{path.name}: name: is {read.name!r}; write {path.stem!r}, the file's own name")

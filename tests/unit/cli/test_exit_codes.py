@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import typer
+from aiohttp import ClientConnectionError
+from aiokafka.errors import KafkaConnectionError
+from pymongo.errors import ServerSelectionTimeoutError
 
 from deploy.local.process import StartError, free_port
 from deploy.local.system import EXAMPLE_DIRECTORY, SystemFailure
@@ -17,6 +20,7 @@ from services.cli import local_run
 from services.cli.app import app, run
 from services.cli.exits import CANNOT, DEFECT, STOPPED, WRONG_USE
 from services.runtime.clock import monotonic_s
+from tests.unit.error_texts import assert_for_people
 
 ROOT = Path(__file__).parents[3]
 LIMIT_S = 10.0
@@ -46,7 +50,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     """Return what was told on standard error: one or two lines, no traceback."""
     text = capsys.readouterr().err
     assert 1 <= len(text.splitlines()) <= 2, text
-    assert "Traceback" not in text
+    assert_for_people(text)
     return text
 
 
@@ -100,10 +104,12 @@ def test_command_whose_dependency_is_away_says_so_in_two_lines_and_exits_with_1(
         (["replay", "."], "cannot be read", "directory"),
         (["replay", "odd.csv"], "odd.csv", "no column"),
         (["replay", "cut.json"], "cut.json", "not JSON"),
+        (["replay", "deep.json"], "deep.json: nested too deeply", ""),
         (["replay", "empty.csv"], "has no inbound calls", "docs/call-log.md"),
         (["replay", "whole.csv", "--completed-means", "missed"], "whole.csv says itself who talked", "leave it out"),
-        (["bench", "--only", "nothing"], "--only", "ringback bench --help"),
-        (["bench", "--seconds", "0"], "--seconds", "ringback bench --help"),
+        (["bench", "--only", "nothing"], "'--only': 'nothing' is not one of 'all'", "ringback bench --help"),
+        (["bench", "--seconds", "many"], "'--seconds': is not a whole number", "ringback bench --help"),
+        (["bench", "--seconds", "0"], "'--seconds': is less than 1", "ringback bench --help"),
         (["bench", "--out", "no/such/folder.json"], "cannot be written", "a folder that exists"),
         (["topics", "check"], "RINGBACK_KAFKA_BOOTSTRAP_SERVERS", ".env.example"),
         (["topics", "create"], "RINGBACK_KAFKA_BOOTSTRAP_SERVERS", ".env.example"),
@@ -116,7 +122,10 @@ def test_wrong_use_or_file_says_what_is_wrong_and_what_to_do_and_exits_with_2(
     Path("odd.csv").write_text("a,b,c\n1,2,3\n")
     Path("cut.json").write_text('{"records": [')
     Path("empty.csv").write_text(CALL.splitlines()[0])
-    Path("whole.csv").write_text(CALL)
+    Path("whole.csv").write_text(
+        CALL + CALL.splitlines()[1].replace("0001,", "0002,").replace("inbound", "outbound-dial")
+    )
+    Path("deep.json").write_text("[" * 100_000)
     assert run(args) == WRONG_USE
     text = said(capsys)
     assert wrong in text
@@ -155,6 +164,46 @@ def test_wrong_setting_is_named_and_exits_with_2(
     text = said(capsys)
     assert wrong in text
     assert "secret" not in text
+
+
+def test_directory_that_is_a_folder_is_a_wrong_file(
+    nothing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RINGBACK_MONGODB_URL", f"mongodb://{nothing}/")
+    monkeypatch.setenv("RINGBACK_DIRECTORY", ".")
+    assert run(["explain", CALLER]) == WRONG_USE
+    assert "cannot be read: Is a directory" in said(capsys)
+
+
+def test_folder_of_secrets_that_is_not_there_is_a_wrong_setting(
+    nothing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RINGBACK_SECRETS_DIR", "/gone")
+    monkeypatch.setenv("RINGBACK_KAFKA_BOOTSTRAP_SERVERS", nothing)
+    assert run(["topics", "check"]) == WRONG_USE
+    assert "RINGBACK_SECRETS_DIR: /gone is not a folder" in said(capsys)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServerSelectionTimeoutError("127.0.0.1:1: [Errno 111] Connection refused"),
+        KafkaConnectionError("Unable to bootstrap from [('127.0.0.1', 1, <AddressFamily.AF_INET: 2>)]"),
+        ClientConnectionError("ClientConnectorError(...)"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_drivers_words_reach_nobody(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("services.cli.replay.read_call_log", fails)
+    assert run(["replay", "calls.csv"]) == CANNOT
+    text = said(capsys)
+    assert "AF_INET" not in text
+    assert type(error).__name__ in text
 
 
 def test_state_folder_that_is_a_file_is_told(nothing: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from deploy.local import stack as stack_module
-from deploy.local.process import StartError
+from deploy.local.process import StartError, free_port
 from deploy.local.stack import Stack
+from tests.unit.error_texts import assert_for_people
 
 
 class Recorded:
@@ -65,6 +66,18 @@ def test_both_servers_are_launched_before_either_is_waited_for(
         assert seen == ["launch LocalMongo", "launch LocalKafka", "wait LocalMongo", "wait LocalKafka"]
         assert said == stack.uses == ["MongoDB: LocalMongo at 127.0.0.1:1", "Kafka: LocalKafka at 127.0.0.1:1"]
     assert seen[4:] == ["stop LocalKafka", "stop LocalMongo"]
+
+
+def test_named_kafka_that_does_not_answer_is_told_in_words(
+    tmp_path: Path, servers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers()
+    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("RINGBACK_KAFKA_BOOTSTRAP_SERVERS", address)
+    with pytest.raises(StartError) as caught:
+        Stack(tmp_path).start()
+    assert_for_people(str(caught.value))
+    assert f"{address} does not answer" in str(caught.value)
 
 
 @pytest.mark.parametrize("step", ["launch", "wait"])
