@@ -18,7 +18,7 @@ from rich.table import Table
 
 from deploy.local.system import ACCOUNT_SID, AUTH_TOKEN, EXAMPLE_DIRECTORY
 from services.cli.calllog import CompletedMeans, LoggedCall, Tally, calls_of_day, read_call_log
-from services.cli.exits import CANNOT, DONE, WrongUse
+from services.cli.exits import CANNOT, DONE, WrongUse, called_as
 from services.cli.local_run import Run, local_run
 from services.cli.replaying.driver import LEAD_IN, Replay
 from services.cli.replaying.summary import Summary, summarize
@@ -59,7 +59,7 @@ def read_calls(
     zone = ZoneInfo(load_directory(EXAMPLE_DIRECTORY).branches[0].time_zone)
     wanted = parse_day(day) if day is not None else None
     calls = list(read_call_log(file, tally, completed_means))
-    if completed_means is not None and not tally.judged:
+    if completed_means is not None and calls and (tally.dial_rows or calls[0].provider != "twilio"):
         raise WrongUse(
             f"--completed-means is for exports of incoming calls only; {file} says itself who talked", "leave it out"
         )
@@ -227,7 +227,7 @@ def show(found: Summary, run: Run, played: Sequence[LoggedCall]) -> None:
                 timing.caller, *(f"{ms:.0f}" for ms in timing.stages.values()), f"{timing.to_accepted_ms:.0f}"
             )
         console.print(detail)
-        console.print(f"\nOne caller's whole story: [bold]ringback explain {slowest[0].caller}[/]")
+        console.print(f"\nOne caller's whole story: [bold]{called_as()} explain {slowest[0].caller}[/]")
     console.print(f"\nOn {'; '.join(run.stack.uses)}.")
     for problem in found.problems:
         console.print(f"[red]PROMISE BROKEN: {problem}[/]")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.calllog import CompletedMeans
-from services.cli.exits import WrongUse
+from services.cli.exits import WrongUse, called_as
 from services.cli.replay import judgment_of, read_calls, title_of
 from tests.unit.calllog.test_calllog_without_legs import HEADER, row
 
@@ -35,3 +35,30 @@ def test_log_that_says_who_talked_takes_no_judgment(tmp_path: Path) -> None:
     file.write_text("\n".join([HEADER, row(1, 145), row(3, 100, direction="outbound-dial", parent=f"CA{1:032x}")]))
     with pytest.raises(WrongUse, match="says itself who talked"):
         read_calls(file, None, CompletedMeans.MISSED)
+
+
+def test_export_of_incoming_calls_takes_a_judgment_although_none_of_them_is_completed(tmp_path: Path) -> None:
+    file = tmp_path / "incoming.csv"
+    file.write_text("\n".join([HEADER, row(1, 0, status="no-answer"), row(2, 9, status="canceled")]))
+    calls, tally = read_calls(file, None, CompletedMeans.MISSED)
+    assert [call.status for call in calls] == ["no-answer", "canceled"]
+    assert "judged" not in title_of(file, None, calls, tally)
+
+
+@pytest.mark.parametrize(
+    ("argument", "on_path", "shown"),
+    [
+        (".venv/bin/ringback", None, ".venv/bin/ringback"),
+        ("{cwd}/.venv/bin/ringback", None, ".venv/bin/ringback"),
+        ("/elsewhere/ringback", None, "/elsewhere/ringback"),
+        ("/usr/bin/ringback", "/usr/bin/ringback", "ringback"),
+        ("-c", None, "ringback"),
+    ],
+)
+def test_command_to_call_next_is_written_as_this_one_was_called(
+    argument: str, on_path: str | None, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [argument.replace("{cwd}", str(tmp_path))])
+    monkeypatch.setattr("shutil.which", lambda _: on_path)
+    assert called_as() == shown
