@@ -12,13 +12,15 @@ import pytest
 import typer
 from aiohttp import ClientConnectionError
 from aiokafka.errors import KafkaConnectionError
-from pymongo.errors import ServerSelectionTimeoutError
+from pymongo.errors import ConfigurationError, ServerSelectionTimeoutError
 
 from deploy.local.process import StartError, free_port
 from deploy.local.system import EXAMPLE_DIRECTORY, SystemFailure
 from services.cli import local_run
 from services.cli.app import app, run
+from services.cli.calllog import read_call_log
 from services.cli.exits import CANNOT, DEFECT, STOPPED, WRONG_USE
+from services.cli.replaying import driver
 from services.runtime.clock import monotonic_s
 from tests.unit.error_texts import assert_for_people
 
@@ -204,6 +206,46 @@ def test_drivers_words_reach_nobody(
     text = said(capsys)
     assert "AF_INET" not in text
     assert type(error).__name__ in text
+
+
+def test_mongodb_whose_name_no_name_server_knows_is_wrong_use(
+    nothing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise ConfigurationError("The DNS query name does not exist: _mongodb._tcp.gone.example.")
+
+    monkeypatch.setattr(local_run, "AsyncIOMotorClient", unknown)
+    monkeypatch.setenv("RINGBACK_MONGODB_URL", "mongodb+srv://reader:secret@gone.example/")
+    monkeypatch.setenv("RINGBACK_DIRECTORY", str(EXAMPLE_DIRECTORY))
+    assert run(["explain", CALLER]) == WRONG_USE
+    text = said(capsys)
+    assert "MongoDB at gone.example/ cannot be used" in text
+    assert "secret" not in text
+
+
+async def test_ingest_that_takes_no_webhook_is_told_in_words(
+    nothing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Away:
+        ingest_url = f"http://{nothing}"
+
+        async def busy_with(self, _: object) -> list[str]:
+            return []
+
+        def ended(self) -> list[str]:
+            return []
+
+        async def next_due(self, _: object) -> None:
+            return None
+
+    monkeypatch.setattr(driver, "TRIES", 1)
+    Path("calls.csv").write_text(CALL)
+    (call,) = read_call_log("calls.csv")
+    player = driver.Replay(target=Away(), clock_path=tmp_path / "clock.json", account_sid="AC", auth_token="token")
+    with pytest.raises(driver.ReplayError) as caught:
+        await player.run([call], until=call.ended_at)
+    assert_for_people(caught.value.lines())
+    assert "no answer" in caught.value.what
 
 
 def test_state_folder_that_is_a_file_is_told(nothing: str, capsys: pytest.CaptureFixture[str]) -> None:
