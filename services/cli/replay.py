@@ -59,9 +59,11 @@ def read_calls(
     zone = ZoneInfo(load_directory(EXAMPLE_DIRECTORY).branches[0].time_zone)
     wanted = parse_day(day) if day is not None else None
     calls = list(read_call_log(file, tally, completed_means))
-    if completed_means is not None and calls and (tally.dial_rows or calls[0].provider != "twilio"):
+    speaks = tally.has_legs or (calls and calls[0].provider != "twilio")
+    if completed_means is not None and speaks and not tally.judged:
         raise WrongUse(
-            f"--completed-means is for exports of incoming calls only; {file} says itself who talked", "leave it out"
+            f"--completed-means is for completed calls without outbound-dial rows; {file} says itself who talked",
+            "leave it out",
         )
     if not calls:
         bad = f"; {tally.bad} rows are unreadable, the first at {tally.problems[0]}" if tally.bad else ""
@@ -94,7 +96,7 @@ def replay(
     completed_means: Annotated[
         CompletedMeans | None,
         typer.Option(
-            help="what a completed call was, in a Twilio export without outbound-dial rows; without it: answered from 30 s on"
+            help="what a completed call without outbound-dial rows of a Twilio export was; without it: answered from 30 s on"
         ),
     ] = None,
     once: Annotated[bool, typer.Option(help="end after the summary instead of leaving the page open")] = True,
@@ -111,9 +113,13 @@ def title_of(file: Path, day: str | None, calls: Sequence[LoggedCall], tally: Ta
     if tally.bad:
         title += f", {tally.bad} unreadable rows (first: {tally.problems[0]})"
     if tally.judged:
+        missing = (
+            "completed calls without outbound-dial rows: who talked in these is"
+            if tally.has_legs
+            else "no outbound-dial rows: who talked is"
+        )
         title += (
-            ", and no outbound-dial rows: who talked is not in this export, so it is judged"
-            f" ({judgment_of(calls)}; --completed-means overrides)"
+            f", and {missing} not in this export, so it is judged ({judgment_of(calls)}; --completed-means overrides)"
         )
     return title
 

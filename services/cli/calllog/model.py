@@ -21,7 +21,7 @@ phones ring for about 20 s, then a greeting begins, so what ends sooner was hard
 
 
 class CompletedMeans(StrEnum):
-    """What a completed call was, for all of a log that cannot say who talked."""
+    """What a completed call was, for all calls of which the log does not say who talked."""
 
     MISSED = "missed"
     ANSWERED = "answered"
@@ -63,10 +63,10 @@ class Tally:
     """Rows that are fine and not inbound calls of a borrower: outbound calls, faxes, internal calls."""
     duplicates: int = 0
     """Rows whose id was there before, as in exports that overlap."""
-    dial_rows: int = 0
-    """Rows that say which phone of ours was called and what came of it."""
+    has_legs: bool = False
+    """Whether a leg of the file belongs to one of its calls: at least there the file says who talked."""
     judged: bool = False
-    """Whether the file cannot say who talked, so that completed calls were judged by their length; see `LoggedCall.judged`."""
+    """Whether the file does not say who talked in some completed calls, so that these were judged; see `LoggedCall.judged`."""
     bad: int = 0
     problems: list[BadRow] = field(default_factory=list)
 
@@ -116,7 +116,7 @@ class LoggedCall:
     voicemail_s: float = 0.0
     transcript: str | None = None
     judged: bool = False
-    """The log does not say who talked; whether the call counts as answered was judged by its length, or by the user."""
+    """The log does not say who talked in this call; whether the call counts as answered was judged by its length, or by the user."""
 
     @property
     def answered(self) -> bool:

@@ -80,7 +80,7 @@ def read_twilio_csv(
     Args:
         lines: of text; read one by one, never held. What is held is `MAX_CALLS` calls and legs at most.
         tally: counts, and the bad rows.
-        completed_means: what a completed call was, in a file without `outbound-dial` rows; None judges by its length.
+        completed_means: what a completed call without `outbound-dial` rows was; None judges by its length.
 
     Raises:
         CallLogError: no header, a required column missing, or more calls than the bound.
@@ -96,10 +96,11 @@ def read_twilio_csv(
         if len(calls) > MAX_CALLS or len(legs) > MAX_CALLS:
             raise CallLogError(f"more than {MAX_CALLS} calls; split the file by date")
     by_call = _join(calls, legs, tally)
-    # The console's filter on incoming calls leaves the legs out, and nothing else in the file says who talked.
-    if tally.dial_rows == 0:
-        calls = {sid: _judged(call, completed_means) for sid, call in calls.items()}
-        tally.judged = any(call.judged for call in calls.values())
+    # The console's filter on incoming calls leaves the legs out, and nothing else says who talked. That is asked of each
+    # call: a stray leg, or another call's, says nothing about this one.
+    tally.has_legs = bool(by_call)
+    calls = {sid: call if sid in by_call else _judged(call, completed_means) for sid, call in calls.items()}
+    tally.judged = any(call.judged for call in calls.values())
     for call in sorted(calls.values(), key=lambda one: (one.started_at, one.call_id)):
         found = call.legs or tuple(sorted(by_call.get(call.call_id, ()), key=lambda leg: (leg.started_at, leg.leg_id)))
         tally.calls += 1
@@ -184,7 +185,6 @@ def _take(line: int, row: Mapping[str, str], calls: dict[str, LoggedCall], legs:
         return
     if direction not in {"inbound", "outbound-dial"}:
         raise RowError("Direction", f"{row['Direction'][:40]!r} is not inbound, outbound-dial or outbound-api")
-    tally.dial_rows += direction == "outbound-dial"
     if status not in STATUSES:
         raise RowError("Status", f"{row['Status'][:40]!r} is not one of {', '.join(sorted(STATUSES))}")
     if sid in calls or sid in legs:

@@ -44,7 +44,7 @@ def test_answered_call_has_its_leg_its_ring_and_its_talk() -> None:
 
 
 def test_leg_before_its_call_is_joined_and_calls_come_in_the_order_of_their_start() -> None:
-    later = CALL.replace("CA1", "CA9").replace("14:0", "15:0")
+    later = CALL.replace("CA1", "CA9").replace("completed", "no-answer").replace("14:0", "15:0")
     calls, tally = read(log(later, LEG, CALL))
     assert ids(calls) == ["CA1", "CA9"]
     assert [len(c.legs) for c in calls] == [1, 0]
@@ -132,7 +132,7 @@ def test_columns_in_another_order_read_the_same() -> None:
 
 def test_export_without_parent_column_joins_by_caller_and_time() -> None:
     header = HEADER.replace("Parent Call Sid,", "")
-    other = CALL.replace("CA1,,", "CA7,").replace("14:0", "16:0")
+    other = CALL.replace("CA1,,", "CA7,").replace("completed", "no-answer").replace("14:0", "16:0")
     calls, tally = read(log(CALL.replace("CA1,,", "CA1,"), LEG.replace("CA1,", "", 1), other, header=header))
     assert [len(c.legs) for c in calls] == [1, 0]
     assert tally.bad == 0

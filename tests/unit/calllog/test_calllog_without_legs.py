@@ -58,14 +58,28 @@ def test_voicemail_is_missed_and_needs_no_judgment() -> None:
     assert (call.answered, call.judged, tally.judged) == (False, False, False)
 
 
-def test_export_with_one_outbound_dial_row_is_believed_as_it_is() -> None:
+def test_leg_speaks_for_its_own_call_and_the_others_are_judged() -> None:
+    """Facts A3, Q1: a talk of 60 s must not become a missed call because another call's leg is in the file."""
     leg = row(3, 0, status="no-answer", direction="outbound-dial", parent=f"CA{1:032x}")
     calls, tally = read(row(1, 145), row(2, 60), leg)
-    assert not tally.judged
-    assert not any(call.answered or call.judged for call in calls)
+    assert [(call.answered, call.judged) for call in calls] == [(False, False), (True, True)]
+    assert (tally.judged, tally.has_legs) == (True, True)
 
 
-def test_unusable_outbound_dial_row_still_shows_that_the_export_has_them() -> None:
-    leg = row(3, 0, status="splendid", direction="outbound-dial")
-    (call,), tally = read(row(1, 145), leg)
-    assert (tally.judged, call.judged, tally.bad) == (False, False, 1)
+@pytest.mark.parametrize(
+    "stray",
+    [
+        row(3, 50, direction="outbound-dial", parent=f"CA{9:032x}"),
+        row(3, 50, direction="outbound-dial"),
+        row(3, 50, status="splendid", direction="outbound-dial", parent=f"CA{1:032x}"),
+        row(3, 50, status="in-progress", direction="outbound-dial", parent=f"CA{1:032x}"),
+    ],
+    ids=["parent is not in the file", "no parent", "unknown status", "unfinished"],
+)
+def test_stray_outbound_dial_row_leaves_completed_calls_to_be_judged(stray: str) -> None:
+    """Fact A3: one unusable row must not turn a talk of 145 s into a missed call that is texted."""
+    (call,), tally = read(row(1, 145), stray)
+    assert (call.answered, call.judged) == (True, True)
+    assert (tally.judged, tally.has_legs) == (True, False)
+    (call,), _ = read(row(1, 145), stray, means=CompletedMeans.MISSED)
+    assert not call.answered

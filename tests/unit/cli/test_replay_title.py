@@ -23,6 +23,17 @@ def test_first_line_and_summary_say_how_many_were_judged_to_be_what(tmp_path: Pa
     assert "\n" not in title
 
 
+def test_first_line_says_that_only_calls_without_legs_were_judged(tmp_path: Path) -> None:
+    file = tmp_path / "mixed.csv"
+    leg = row(5, 100, direction="outbound-dial", parent=f"CA{1:032x}")
+    file.write_text("\n".join([HEADER, row(1, 145), row(2, 60), leg]))
+    calls, tally = read_calls(file, None)
+    title = title_of(file, None, calls, tally)
+    assert "completed calls without outbound-dial rows" in title
+    assert "1 completed calls count as answered, 0 as missed" in title
+    assert judgment_of(calls) in title
+
+
 def test_judgment_is_counted_for_the_day_that_is_played(tmp_path: Path) -> None:
     file = tmp_path / "incoming.csv"
     file.write_text("\n".join([HEADER, row(1, 145), row(2, 145).replace("2026-06-01", "2026-06-02")]))
