@@ -15,6 +15,9 @@ from schemas.base import E164_PATTERN
 
 NOT_A_NUMBER: Final = "is not a phone number; write +1 and ten digits, such as +12125550100"
 
+MAX_LINE: Final = 300
+"""Longest line about one problem: a value that it quotes may be of any length."""
+
 _A_DATE: Final = "is not a date; write it like 2026-02-06"
 _A_TIME: Final = "is not a time; write it with its offset, like 2026-03-03T14:58:00-05:00"
 _WHOLE: Final = "is not a whole number"
@@ -78,6 +81,11 @@ def problems_of(error: ValidationError, name: Callable[[Sequence[int | str]], st
     """
     found = error.errors(include_input=False, include_url=False)
     return [(name(one["loc"]), line) for one in found for line in _reason(one).split("\n")]
+
+
+def shortened(line: str) -> str:
+    """Return a line about a problem, cut where nobody would read on."""
+    return line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 3]}..."
 
 
 def written(pattern: str, words: str) -> AfterValidator:

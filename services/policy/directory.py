@@ -3,21 +3,21 @@
 An unusable file is one `DirectoryError`, whose `problems` names each path in it and the reason.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.base import LocalTime, Zone
 from schemas.card import OfficerStatus
-from schemas.problems import NOT_A_NUMBER, problems_of, why_unreadable, written
+from schemas.problems import NOT_A_NUMBER, problems_of, shortened, why_unreadable, written
 from services.policy.hours import Calendar, Exceptions, Hours
 from services.policy.numbers import normalize_caller
+from services.policy.strict_yaml import MAX_CHARS, YamlError, read_yaml
 from services.policy.us_states import UsState, state_of
 from services.policy.wording import wording_problems
 
@@ -30,7 +30,7 @@ class DirectoryError(ValueError):
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.source = source
-        self.problems = tuple(problems)
+        self.problems = tuple(map(shortened, problems))
         super().__init__("; ".join(f"{source}: {problem}" for problem in self.problems))
 
 
@@ -275,20 +275,6 @@ def _twice(where: str, ids: Sequence[str], field: str) -> Iterator[str]:
             yield f"{where}[{at}].{field}: duplicate {field} {one!r}"
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader, but a repeated key is an error instead of a silent last one wins."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str | int | date):
-                if key in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def parse_directory(text: str, source: str = "directory") -> Directory:
     """Read a directory.
 
@@ -300,13 +286,9 @@ def parse_directory(text: str, source: str = "directory") -> Directory:
         DirectoryError: every problem with its path, like `branches[1].time_zone: unknown zone 'US/Pacfic'`.
     """
     try:
-        data = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark else "file"
-        raise DirectoryError(source, [f"{where}: not YAML: {getattr(error, 'problem', None) or error}"]) from error
-    except ValueError as error:  # a date such as 2026-02-30
-        raise DirectoryError(source, [f"file: not YAML: {error}"]) from error
+        data = read_yaml(text)
+    except YamlError as error:
+        raise DirectoryError(source, [str(error)]) from error
     if not isinstance(data, dict):
         raise DirectoryError(source, ["file: not a mapping of fields"])
     try:
@@ -323,7 +305,8 @@ def load_directory(path: Path | str) -> Directory:
         DirectoryError: the file cannot be read, or every problem in it with its path.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open(encoding="utf-8") as file:
+            text = file.read(MAX_CHARS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise DirectoryError(str(path), [f"file: {why_unreadable(error)}"]) from error
     return parse_directory(text, str(path))

@@ -5,11 +5,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.base import Lane
-from schemas.problems import problems_of, why_unreadable, written
+from schemas.problems import problems_of, shortened, why_unreadable, written
+from services.policy.strict_yaml import MAX_CHARS, YamlError, read_yaml
 from services.runtime.exits import exit_with_problems
 from services.sequencer.domain.cadence import Cadence, Cadences, Step, Stop
 from services.sequencer.errors import CadenceError
@@ -17,14 +17,21 @@ from services.sequencer.errors import CadenceError
 SHIPPED = Path(__file__).parent.parent / "cadences"
 """The cadences that come with the product."""
 
+LONGEST = timedelta(days=366)
+"""Longest time that a step may wait or stay open: a date after the year 9999 would end the sequencer at the first call."""
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def _duration(value: object) -> object:
-    found = re.fullmatch(r"(\d+)([smhd])", value) if isinstance(value, str) else None
+    found = re.fullmatch(r"([0-9]+)([smhd])", value) if isinstance(value, str) else None
     if not found:
         raise ValueError("needs a whole number and a unit of s, m, h or d, such as 10m")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    # Eight digits are years of any unit but seconds, and what is longer may be no timedelta.
+    length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if len(found[1]) <= 8 else timedelta.max
+    if length > LONGEST:
+        raise ValueError(f"is longer than {LONGEST.days} days")
+    return length
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
@@ -114,13 +121,12 @@ def load_cadences(*folders: Path) -> Cadences:
             problems.append(f"{folder}: holds no cadence; it needs at least one file named like missed-call.yaml")
         for path in paths:
             try:
-                read = CadenceFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+                with path.open(encoding="utf-8") as file:
+                    read = CadenceFile.model_validate(read_yaml(file.read(MAX_CHARS + 1)))
             except ValidationError as error:
                 problems += [f"{path.name}: {where or 'file'}: {why}" for where, why in problems_of(error)]
-            except yaml.YAMLError as error:
-                mark = getattr(error, "problem_mark", None)
-                where = f"line {mark.line + 1}" if mark else "file"
-                problems.append(f"{path.name}: {where}: is not YAML: {getattr(error, 'problem', None) or error}")
+            except YamlError as error:
+                problems.append(f"{path.name}: {error}")
             except (OSError, UnicodeDecodeError) as error:
                 problems.append(f"{path.name}: file: {why_unreadable(error)}")
             else:
@@ -128,7 +134,7 @@ def load_cadences(*folders: Path) -> Cadences:
                     problems.append(f"{path.name}: name: is {read.name!r}; write {path.stem!r}, the file's own name")
                 found[read.name] = Cadence(read.name, tuple(step.step() for step in read.steps))
     if problems:
-        raise CadenceError(problems)
+        raise CadenceError([shortened(problem) for problem in problems])
     return found
 
 

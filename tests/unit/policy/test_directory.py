@@ -164,13 +164,19 @@ def test_several_wrong_entries_are_all_named() -> None:
         ("- 1\n", "file: not a mapping"),
         ("", "file: not a mapping"),
         ("name: a\nname: b\n", "line 2: not YAML: duplicate key 'name'"),
-        ("on: 2026-02-30\n", "file: not YAML: day is out of range for month"),
+        ("on: 2026-02-30\n", "line 1: not YAML: day is out of range for month"),
     ],
 )
 def test_file_that_is_no_directory_says_where(text: str, problem: str) -> None:
     with pytest.raises(DirectoryError, match=r"lender\.yaml") as caught:
         parse_directory(text, "lender.yaml")
     assert caught.value.problems[0].startswith(problem)
+
+
+def test_problem_that_quotes_a_huge_value_is_one_short_line() -> None:
+    error = broken(lambda data: data["branches"][0].update(time_zone="x" * 100_000))
+    assert [len(problem) for problem in error.problems] == [300]
+    assert len(str(error)) < 400
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

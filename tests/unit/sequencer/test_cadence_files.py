@@ -56,6 +56,31 @@ def test_wrong_cadence_is_refused_with_file_path_and_reason(
         load_cadences(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("on: 2026-02-30", "short.yaml: line 5: not YAML: day is out of range for month"),
+        (f"on: {'9' * 5000}", "short.yaml: line 5: not YAML: Exceeds the limit"),
+        (f"on: {'[' * 3000}{']' * 3000}", "short.yaml: file: not YAML: is nested too deeply"),
+        ("name: short", "short.yaml: line 5: not YAML: duplicate key 'name'"),
+    ],
+    ids=["date", "number", "depth", "duplicate key"],
+)
+def test_value_that_yaml_cannot_read_is_a_problem_of_the_file(tmp_path: Path, line: str, problem: str) -> None:
+    (tmp_path / "short.yaml").write_text(f"{GOOD}{line}\n")
+    with pytest.raises(CadenceError) as caught:
+        load_cadences(tmp_path)
+    (only,) = caught.value.problems
+    assert only.startswith(problem)
+
+
+@pytest.mark.parametrize("delay", ["367d", "99999999d", "999999999999d", f"{'9' * 5000}s"])
+def test_delay_beyond_a_year_is_refused(tmp_path: Path, delay: str) -> None:
+    (tmp_path / "short.yaml").write_text(GOOD.replace("delay: 0s", f"delay: {delay}"))
+    with pytest.raises(CadenceError, match=r"steps\[0\]\.delay: is longer than 366 days"):
+        load_cadences(tmp_path)
+
+
 def test_folder_without_cadences_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(CadenceError, match=f"{tmp_path}: holds no cadence"):
         load_cadences(tmp_path)
