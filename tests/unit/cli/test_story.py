@@ -1,7 +1,10 @@
 """One caller's story: causes before effects, in words of people."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import pytest
 
 from deploy.local.system import EXAMPLE_DIRECTORY
 from services.cli.explaining.story import FAR, Records, head_of, story_of
@@ -95,3 +98,28 @@ def test_head_says_where_the_lead_stands() -> None:
     head = head_of(lead(), LENDER)
     assert "New York, attempted contact, texting open, owner Dana Whitfield" in head
     assert head_of(None, LENDER) == "no lead"
+
+
+def without(document: dict[str, Any], field: str) -> dict[str, Any]:
+    return {"_id": "odd", **{name: value for name, value in document.items() if name not in (field, "_id")}}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Records(lead=without(lead(opened_by_call="gone"), "first_contact_at")),
+        Records(lead={"_id": "odd"}),
+        Records(deliveries=[without(delivery(), "step")]),
+        Records(timers=[{"_id": "odd"}]),
+        Records(timers=[{"_id": "odd", "due": "soon"}]),
+        Records(messages=[{"_id": "odd", "direction": "in"}]),
+        Records(calls=[call(_id="odd", started_at="2026-03-10")]),
+    ],
+    ids=["lead", "empty lead", "delivery", "timer", "due is no time", "message", "call"],
+)
+def test_record_that_lacks_a_field_is_one_line_and_the_rest_is_told(odd: Records) -> None:
+    lines = story_of(replace(odd, task_log=[{"kind": "callback", "closed_at": AT}]), LENDER)
+    assert [(line.kind, line.what) for line in lines] == [
+        ("task", "callback closed"), ("unreadable", "unreadable record odd"),
+    ]  # fmt: skip
+    assert head_of(odd.lead, LENDER)
