@@ -102,7 +102,7 @@ class TouchTaskRequested(TouchResult):
 
 
 class TimerSet(EventData):
-    """The agent asks its timekeeper for a tick. The same `timer_id` again changes nothing once it has fired."""
+    """The agent asks its timekeeper for a tick. The same `timer_id` again has a tick that has come come again."""
 
     TYPE: ClassVar[str] = "timer.set"
     TOPIC: ClassVar[str] = "sequencer-timers"

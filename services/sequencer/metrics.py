@@ -7,7 +7,9 @@ DECISIONS = Counter(
     ["event", "phase"],
 )  # fmt: skip
 RECOVERIES = Gauge("ringback_sequencer_recoveries", "How often this worker has rebuilt its rows from the changelog.")
-TIMERS_SET = Counter("ringback_timers_set_total", "Timers read, by outcome: new, or known already.", ["outcome"])
+TIMERS_SET = Counter(
+    "ringback_timers_set_total", "Timers read, by outcome: new (again after it fired), or known.", ["outcome"]
+)
 TIMERS_FIRED = Counter("ringback_timers_fired_total", "Ticks acknowledged by the broker.")
 TIMERS_REARMED = Counter("ringback_timers_rearmed_total", "Local times that had moved later when they fired.")
 TIMER_LATE_SECONDS = Histogram(

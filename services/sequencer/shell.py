@@ -58,3 +58,12 @@ def handler(cadences: Cadences) -> RecordHandler:
         )
 
     return handle
+
+
+def repeat(key: bytes, kept: RowJson) -> tuple[Wire, ...]:
+    """Return again what the last event of a row emitted.
+
+    Raises:
+        BrokenRow: it is no row of this version.
+    """
+    return tuple([encode(made) for made in emit.again(load(kept), key)])

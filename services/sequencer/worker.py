@@ -1,27 +1,36 @@
 """The fence as a part of the service: health, readiness, idleness, metrics, and a cap on dead letters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 from aiokafka.errors import KafkaError
 
-from schemas.envelope import UndecodableEvent
+from schemas.envelope import UndecodableEvent, Wire
 from services.runtime.dead_letters import DeadLetterLimit, TooManyDeadLetters
 from services.runtime.errors import PermanentError, TransientError
 from services.runtime.handled import OUTCOMES, Handled, count
 from services.runtime.health import Health
 from services.runtime.metrics import DEAD_LETTERS, EVENT_SECONDS, EVENTS_CONSUMED
 from services.runtime.rounds import Rounds
-from services.sequencer.adapters.fence import UNCHANGED, Fence, FenceSettings, Incoming, Outcome, TableRow, dead_letter
+from services.sequencer.adapters.fence import (
+    UNCHANGED,
+    Fence,
+    FenceSettings,
+    Incoming,
+    Outcome,
+    Send,
+    TableRow,
+    dead_letter,
+)
 from services.sequencer.metrics import RECOVERIES
-from services.sequencer.shell import RecordHandler
+from services.sequencer.shell import RecordHandler, repeat
 
 log = structlog.get_logger(__name__)
 
 LOOK_S = 0.1
 ROWS_WAIT = "joining the group and reading the changelog"
-STUCK_S = 30.0
-"""With events in the window and none finished for this long, it is more than a slow broker."""
+STANDS_AFTER_S = 5.0
+"""A partition of the broker that has kept events waiting for so long takes nothing."""
 
 
 class Worker:
@@ -42,7 +51,7 @@ class Worker:
     ) -> None:
         self._handle, self._health = handle, health
         self._limit = DeadLetterLimit()
-        self._fence = make_fence(settings, self._decide, on_error=self._refuse, on_event_done=_count)
+        self._fence = make_fence(settings, self._decide, repeat=_repeat, on_error=self._refuse, on_event_done=_count)
         self.watch = Watch(self._fence, health)
         for topic in settings.topics:
             for outcome in OUTCOMES:
@@ -65,8 +74,7 @@ class Worker:
     def _decide(self, event: Incoming, row: TableRow | None) -> Outcome:
         made = self._handle(event.key, event.value, event.headers, row)
         self._note(event, failed=False)
-        sends = [(wire.topic, wire.key, wire.value, wire.headers) for wire in made.sends]
-        return Outcome(made.row if made.changed else UNCHANGED, sends, made.handled)
+        return Outcome(made.row if made.changed else UNCHANGED, _records(made.sends), made.handled)
 
     def _refuse(self, event: Incoming, error: Exception) -> Outcome:
         where = {"topic": event.topic, "partition": event.partition, "offset": event.offset}
@@ -107,12 +115,23 @@ class Watch(Rounds):
     async def round(self) -> None:
         """Look once."""
         RECOVERIES.set(self._fence.recoveries)
-        if self._fence.progress_age_s() < STUCK_S:
-            self._health.beat("sequencer")
+        if standing := self._fence.standing(STANDS_AFTER_S):
+            waits = ", ".join(f"{where} for {seconds:.0f} s" for where, seconds in standing.items())
+            self._health.unready("partitions", f"no acknowledgement from {waits}")
+        else:
+            self._health.ready("partitions")
         if self._fence.is_ready():
             self._health.ready("rows")
         else:
             self._health.unready("rows", ROWS_WAIT)
+
+
+def _repeat(key: bytes, row: TableRow) -> Sequence[Send]:
+    return _records(repeat(key, row))
+
+
+def _records(wires: Iterable[Wire]) -> list[Send]:
+    return [(wire.topic, wire.key, wire.value, wire.headers) for wire in wires]
 
 
 def _count(topic: str, handled: Handled, seconds: float) -> None:

@@ -54,13 +54,21 @@ async def test_timer_that_was_put_is_claimed_whole_once_it_is_due(store: TimerSt
     assert (await store.claim(T0 + timedelta(seconds=30), 10, LONG_S)).timers == (morning,)
 
 
-async def test_timer_known_already_stays_as_it_is_pending_and_fired(store: TimerStore) -> None:
+async def test_pending_timer_that_is_put_again_stays_as_it_is(store: TimerStore) -> None:
     await store.put([timer(1)])
-    assert await store.put([timer(1, 500), timer(2, 60)]) == {"t2"}
-    claim = await store.claim(T0, 10, LONG_S)
-    assert await store.fired(claim, ["t1"]) == 1
-    assert await store.put([timer(1)]) == set()
-    assert await store.overdue(T0) == 0
+    assert await store.put([timer(1, 500), timer(2, 60), timer(2, 60)]) == {"t2"}
+    assert (await store.claim(T0, 10, LONG_S)).timers == (timer(1),)
+
+
+async def test_fired_timer_that_is_put_again_is_pending_again_and_stays(store: TimerStore, database: Any) -> None:
+    """Whoever asks again has no answer to act on: a tick too many changes nothing, a missing one stops a sequence."""
+    await store.put([timer(1)])
+    assert await store.fired(await store.claim(T0, 10, LONG_S), ["t1"]) == 1
+    assert await store.put([timer(1, 60)]) == {"t1"}
+    again = await store.claim(T0 + timedelta(seconds=60), 10, LONG_S)
+    assert again.timers == (timer(1, 60),)
+    assert await database[COLLECTION].count_documents({"fired_at": {"$exists": True}}) == 0, "expiry would take it away"
+    assert await store.fired(again, ["t1"]) == 1
 
 
 async def test_claim_takes_the_earliest_first_and_no_more_than_asked(store: TimerStore) -> None:

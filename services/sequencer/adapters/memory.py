@@ -51,12 +51,15 @@ class MemoryTimers:
         return sorted(free, key=lambda timer: timer.due)
 
     async def put(self, timers: Sequence[Timer]) -> set[str]:
-        """Keep timers; return the ids that are new."""
+        """Keep timers; return the ids of those that were not pending."""
         self._answer("put")
         if refused := self.refused.intersection(timer.timer_id for timer in timers):
             raise StoreRefused(f"the fake was told to refuse {sorted(refused)}")
-        new = {t.timer_id: t for t in timers if t.timer_id not in self._pending and t.timer_id not in self._fired}
+        new = {timer.timer_id: timer for timer in timers if timer.timer_id not in self._pending}
         self._pending.update(new)
+        self._fired.difference_update(new)
+        for timer_id in new:
+            self._leases.pop(timer_id, None)
         return set(new)
 
     async def claim(self, due_by: datetime, limit: int, lease_s: float) -> Claim:

@@ -53,18 +53,28 @@ class MongoTimers:
             self._client.close()
 
     async def put(self, timers: Sequence[Timer]) -> set[str]:
-        """Keep timers; return the ids that are new."""
+        """Keep timers; return the ids of those that were not pending."""
         if not timers:
             return set()
-        writes = [UpdateOne({"_id": t.timer_id}, {"$setOnInsert": _document(t)}, upsert=True) for t in timers]
+        # A pending timer is no match, and the insert then meets its id: that is how it is known. `fired_at` must go, or
+        # its expiry would take the timer away.
+        writes = [
+            UpdateOne(
+                {"_id": timer.timer_id, "state": {"$ne": "pending"}},
+                {"$set": _document(timer), "$unset": {"fired_at": ""}},
+                upsert=True,
+            )
+            for timer in timers
+        ]
+        known: set[str] = set()
         with mongo_errors():
             try:
-                result = (await self._timers.bulk_write(writes, ordered=False)).bulk_api_result
+                await self._timers.bulk_write(writes, ordered=False)
             except BulkWriteError as error:
                 if not only_duplicates(error):
                     raise
-                result = error.details
-        return {entry["_id"] for entry in result["upserted"]}
+                known = {timers[found["index"]].timer_id for found in error.details["writeErrors"]}
+        return {timer.timer_id for timer in timers} - known
 
     async def claim(self, due_by: datetime, limit: int, lease_s: float) -> Claim:
         """Take pending timers."""
@@ -123,7 +133,7 @@ class MongoTimers:
 
 
 def only_duplicates(error: BulkWriteError) -> bool:
-    """Say whether all that a bulk write met is timers that another instance put at the same moment.
+    """Say whether all that a bulk write met is timers that are pending already.
 
     They are there, which is all that was wanted. Without the majority's acknowledgement they may not stay.
     """

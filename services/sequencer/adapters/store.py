@@ -57,7 +57,7 @@ class TimerStore(Protocol):
         """Let go."""
 
     async def put(self, timers: Sequence[Timer]) -> set[str]:
-        """Keep timers; return the ids that are new. One known already, pending or fired, stays as it is."""
+        """Keep timers; return the ids of those that were not pending. One that has fired is pending again."""
 
     async def claim(self, due_by: datetime, limit: int, lease_s: float) -> Claim:
         """Take up to `limit` pending timers due by then, earliest first, that nobody's lease holds."""

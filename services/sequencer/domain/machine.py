@@ -45,7 +45,7 @@ def decide(before: Row, event: Event[EventData], cadences: Cadences) -> Decision
     if made.row == before:
         return replace(made, row=before)
     effects = (*early, *made.effects)
-    changed = made.row.remembering(event.id, effects)
+    changed = made.row.remembering(event, effects)
     return Decision(changed, effects, None if effects else made.ignored)
 
 

@@ -9,7 +9,8 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from schemas import ids
-from schemas.base import LocalTime
+from schemas.base import EventData, LocalTime
+from schemas.envelope import Event
 from services.sequencer.domain.effects import Effect
 
 
@@ -93,6 +94,26 @@ class CallerSequence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What the events that an event causes take over from it: with it, they can be made again from the row alone."""
+
+    time: datetime
+    received_at: datetime | None = None
+    branch_id: str = ""
+    traceparent: str = ""
+
+    @classmethod
+    def of(cls, event: Event[EventData]) -> "Origin":
+        """Return the origin of what an event causes."""
+        return cls(
+            time=event.time,
+            received_at=event.received_at,
+            branch_id=event.branch_id,
+            traceparent=event.traceparent,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """What the sequencer knows of one caller; never mutated."""
 
@@ -102,6 +123,8 @@ class Row:
     sequence: CallerSequence | None = None
     last_event: str = ""
     last_effects: tuple[Effect, ...] = ()
+    last_origin: Origin | None = None
+    """Of the last effects; none without effects, and in rows from before it was kept."""
 
     @property
     def sequence_id(self) -> str:
@@ -121,6 +144,7 @@ class Row:
             sequence=sequence,
             last_event=self.last_event,
             last_effects=self.last_effects,
+            last_origin=self.last_origin,
         )
 
     def heard(self, lead_seq: int) -> "Row":
@@ -132,17 +156,19 @@ class Row:
             sequence=self.sequence,
             last_event=self.last_event,
             last_effects=self.last_effects,
+            last_origin=self.last_origin,
         )
 
-    def remembering(self, event: str, effects: tuple[Effect, ...]) -> "Row":
+    def remembering(self, event: Event[EventData], effects: tuple[Effect, ...]) -> "Row":
         """Return the row with its last event."""
         return Row(
             phase=self.phase,
             lead_id=self.lead_id,
             lead_seq=self.lead_seq,
             sequence=self.sequence,
-            last_event=event,
+            last_event=event.id,
             last_effects=effects,
+            last_origin=Origin.of(event) if effects else None,
         )
 
 

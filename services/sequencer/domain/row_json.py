@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas.base import LocalTime
 from services.sequencer.domain.effects import Effect, EmitTouch, RequestTask, SetTimer, Suppress
-from services.sequencer.domain.row import CallerSequence, Phase, Row, StepState, StepStatus
+from services.sequencer.domain.row import CallerSequence, Origin, Phase, Row, StepState, StepStatus
 from services.sequencer.errors import BrokenRow
 
 RowJson = dict[str, Any]
@@ -20,7 +20,7 @@ _STATUSES = {status.value: status for status in StepStatus}
 
 def dump(row: Row) -> RowJson:
     """Return a row as compact JSON; `load` reads it back to an equal row."""
-    found = row.sequence
+    found, origin = row.sequence, row.last_origin
     return {
         "v": VERSION,
         "p": row.phase.value,
@@ -36,6 +36,7 @@ def dump(row: Row) -> RowJson:
         ],
         "e": row.last_event,
         "f": [_effect(effect) for effect in row.last_effects],
+        "o": origin and [_us(origin.time), _us(origin.received_at), origin.branch_id, origin.traceparent],
     }
 
 
@@ -57,6 +58,7 @@ def load(raw: RowJson) -> Row:
             sequence=sequence,
             last_event=raw["e"],
             last_effects=effects,
+            last_origin=_read_origin(raw.get("o")),
         )
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise BrokenRow(f"not a caller's row: {error!r}") from error
@@ -76,6 +78,13 @@ def _read_sequence(raw: list[Any]) -> CallerSequence:
             ]
         ),
     )
+
+
+def _read_origin(raw: list[Any] | None) -> Origin | None:
+    if raw is None:
+        return None
+    time, received, branch, trace = raw
+    return Origin(time=_at(time), received_at=_read_us(received), branch_id=branch, traceparent=trace)
 
 
 def _us(at: datetime | None) -> int | None:

@@ -164,8 +164,16 @@ class Rig:
         )
         await admin.close()
 
-    async def send(self, count: int, *, rate: float = 0.0, keys: Iterable[str] | None = None, **more: Any) -> None:
-        """Put in `count` events round the keys, one source per key, at `rate` a second (0: at once)."""
+    async def send(
+        self,
+        count: int,
+        *,
+        rate: float = 0.0,
+        keys: Iterable[str] | None = None,
+        other_topic: bool = False,
+        **more: Any,
+    ) -> None:
+        """Put in `count` events round the keys, one source per key (or the other one), at `rate` a second (0: at once)."""
         names = list(keys or (f"key-{i}" for i in range(self.keys)))
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True)
         await producer.start()
@@ -176,7 +184,7 @@ class Rig:
                 past = self.sent.setdefault(key, [])
                 event_id = f"{key}-{len(past) + 1}"
                 value = json.dumps({"id": event_id, "seq": len(past) + 1, **more}).encode()
-                topic = self.sources[sum(key.encode()) % 2]
+                topic = self.sources[(sum(key.encode()) + other_topic) % 2]
                 acks.append(await producer.send(topic, value, key=key.encode()))
                 past.append(event_id)
                 if rate and (late := began + i / rate - time.monotonic()) > 0:

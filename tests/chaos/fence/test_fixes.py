@@ -140,6 +140,41 @@ async def outputs_late_and_killed(rig: Rig, options: tuple[str, ...]) -> list[st
     return await rig.wrong()
 
 
+async def changelog_late_and_outputs_read(rig: Rig, options: tuple[str, ...]) -> list[str]:
+    """The broker takes rows late. Whoever reads the outputs acts on them, so that none may be there before its row."""
+    worker = rig.worker("a", *options)
+    await rig.send(40)
+    worker.start("--slow-changelog-s", "9")
+    await eventually(lambda: worker.status().get("rows") == 40, 40, "the events are handled")
+    await asyncio.sleep(1)  # the time in which outputs come where nothing holds them back
+    worker.end()
+    early = await rig.outputs()
+    assert await rig.rows() == {}, "no row has arrived: the scene is what it should be"
+    worker.start()
+    await worker.at_end()
+    await rig.stop_all()
+    return [*([f"{len(early)} outputs before their rows"] if early else []), *await rig.wrong()]
+
+
+async def row_there_and_outputs_not(rig: Rig, options: tuple[str, ...]) -> list[str]:
+    """Kill -9 between the rows and the outputs; then another topic's event of each key may be read first."""
+    worker = rig.worker("a", *options)
+    await rig.send(40)
+    worker.start("--slow-output-s", "9")
+    await eventually(lambda: worker.status().get("rows") == 40, 40, "the events are handled")
+
+    async def written() -> bool:
+        return len(await rig.rows()) == 40
+
+    await eventually(written, 8, "the rows are in the changelog")
+    worker.end()
+    await rig.send(40, other_topic=True)
+    worker.start()
+    await worker.at_end()
+    await rig.stop_all()
+    return await rig.wrong()
+
+
 async def rebalanced_while_waiting_for_events(rig: Rig, options: tuple[str, ...]) -> list[str]:
     """A second worker comes while the first waits for events in vain, and then they come: a fetch outlives a rebalance."""
     first, second = (rig.worker(name, "--slow-seek-s", "1.5", "--slow-fetch-s", "0.8", *options) for name in ("a", "b"))
@@ -173,6 +208,8 @@ SCENES: dict[str, Scene] = {
     "fail-fast": one_send_refused,
     "lease": paused_past_its_session,
     "one-per-key": outputs_late_and_killed,
+    "row-first": changelog_late_and_outputs_read,
+    "effects-again": row_there_and_outputs_not,
     "offsets-report": rebalanced_after_many_writes,
     "no-fetch-while-seeking": rebalanced_while_waiting_for_events,
     "forget": gave_partitions_away,

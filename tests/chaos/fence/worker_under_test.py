@@ -26,12 +26,14 @@ from services.sequencer.adapters.fence import (
     Incoming,
     Lease,
     Outcome,
+    Send,
     TableRow,
     run_until_stopped,
 )
 from services.sequencer.adapters.fence.recovery import FencedRecovery, FencedTableManager
 from services.sequencer.adapters.fence.table import DurableTable
 from services.sequencer.adapters.fence.transport import FencedApp, FencedConsumer, FencedTransport
+from services.sequencer.adapters.fence.window import PartitionWindow
 
 FIXES = (
     "startup-order",
@@ -41,6 +43,8 @@ FIXES = (
     "offsets-report",
     "forget",
     "one-per-key",
+    "row-first",
+    "effects-again",
     "no-fetch-while-seeking",
 )
 
@@ -164,10 +168,14 @@ def slow_table(delay_s: float, wait: bool, forget: bool) -> type[DurableTable]:
     """Return a table whose changelog writes reach the broker late, and are awaited or not."""
 
     class Table(DurableTable):
-        async def put(self, producer: Any, partition: int, key: bytes, row: TableRow | None) -> Any:
-            sent = await super().put(Late(producer, delay_s), partition, key, row)
+        def put(self, partition: int, key: bytes, row: TableRow | None) -> bytes | None:
+            value = super().put(partition, key, row)
             if not forget:
                 self.data._key_partition.pop(key, None)  # Faust tracks only rows it has read from the changelog
+            return value
+
+        async def write(self, producer: Any, partition: int, key: bytes, value: bytes | None) -> Any:
+            sent = await super().write(Late(producer, delay_s), partition, key, value)
             if wait:
                 return sent
             self.__dict__.setdefault("unwatched", []).append(sent)
@@ -182,6 +190,32 @@ def slow_table(delay_s: float, wait: bool, forget: bool) -> type[DurableTable]:
     return Table
 
 
+class ManyPerKeyWindow(PartitionWindow):
+    """Takes events of a key whose last one is not finished."""
+
+    def is_free(self, key: bytes | None) -> bool:
+        return len(self) < self._size
+
+
+class SideBySideWindow(PartitionWindow):
+    """Sends what an event causes beside its row."""
+
+    async def _sends(self) -> None:
+        while True:
+            entry = await self._to_send.get()
+            entry.acks = [await self._send(send) for send in entry.sends]
+            if entry.written is not None:
+                entry.row = await entry.written
+            self._to_finish.put_nowait(entry)
+
+
+def window_without(without: set[str]) -> type[PartitionWindow]:
+    """Return the window with fixes taken away."""
+    if "one-per-key" in without:
+        return ManyPerKeyWindow
+    return SideBySideWindow if "row-first" in without else PartitionWindow
+
+
 def fence_without(without: set[str], args: argparse.Namespace) -> type[Fence]:
     """Return the fence with fixes taken away."""
 
@@ -193,9 +227,13 @@ def fence_without(without: set[str], args: argparse.Namespace) -> type[Fence]:
         if "no-fetch-while-seeking" in without:
             App = EagerApp
 
-        async def _send(self, producer: Any, send: Any) -> Any:
+        Window = window_without(without)
+
+        async def _send(self, send: Send) -> Any:
+            topic, key, value, headers = send
             try:
-                sent = await super()._send(Late(producer, args.slow_output_s), send)
+                late = Late(self._connected(), args.slow_output_s)
+                sent = await late.send(topic, value, key=key, headers=list(headers))
             except Exception:
                 if "fail-fast" not in without:
                     raise
@@ -231,10 +269,14 @@ async def main(args: argparse.Namespace) -> int:
     def count(topic: str, handled: Handled, seconds: float) -> None:
         done["events"] += 1
 
-    fence = fence_without(without, args)(settings, handler(args.out, args.pace_s), on_event_done=count, lease=lease)
-    if "one-per-key" in without:
-        window = fence.window
-        window.is_free = lambda key: len(window) < settings.window  # type: ignore[method-assign]
+    def repeat(key: bytes, row: TableRow) -> list[Send]:
+        if "effects-again" in without:
+            return []
+        return [(args.out, key, effect.encode(), [("again", b"1")]) for effect in row["effects"]]
+
+    fence = fence_without(without, args)(
+        settings, handler(args.out, args.pace_s), repeat=repeat, on_event_done=count, lease=lease
+    )
     if args.slow_fetch_s:
         slow_fetch(fence, args.slow_fetch_s)
     if args.slow_seek_s:
@@ -251,7 +293,8 @@ async def main(args: argparse.Namespace) -> int:
             said = {
                 "pid": os.getpid(), "ready": fence.is_ready(), "events": done["events"], "recoveries": fence.recoveries,
                 "recovered": table.recovered, "rows": len(table.data.data), "partitions": len(assigned),
-                "window": len(fence.window),
+                "window": sum(len(window) for window in fence.windows.values()),
+                "standing": fence.standing(3.0),
                 "pending": sum((await fence.pending()).values()) if fence.is_ready() else None,
             }  # fmt: skip
             status.with_suffix(".new").write_text(json.dumps(said))

@@ -1,16 +1,13 @@
-"""The fence's own parts, without a broker: the lease, the window, the pins."""
+"""The fence's own parts, without a broker: the lease and the pins."""
 
 import asyncio
 from typing import Any, NoReturn
 
 import pytest
 
-from services.runtime.handled import APPLIED
 from services.sequencer.adapters.fence import UntestedVersion, check_pins
 from services.sequencer.adapters.fence.lease import Lease, watch_membership
 from services.sequencer.adapters.fence.pins import SOURCES, VERSIONS
-from services.sequencer.adapters.fence.window import EventWindow, InFlight
-from tests.infra.polling import eventually
 
 
 class Ended(Exception):
@@ -19,10 +16,6 @@ class Ended(Exception):
 
 def end(why: str) -> NoReturn:
     raise Ended(why)
-
-
-def fail(error: BaseException) -> NoReturn:
-    raise AssertionError(error)
 
 
 class Time:
@@ -129,68 +122,6 @@ async def test_coordinator_tells_the_lease_of_joins_heartbeats_and_loss(lease: L
     assert lease.left_s() == pytest.approx(2.5)
     with pytest.raises(Ended):
         coordinator.reset_generation()
-
-
-def entry(key: bytes, *sends: Any, row: Any = None) -> InFlight:
-    return InFlight(event=key, key=key, began_s=0.0, handled=APPLIED, sends=sends, row=row)
-
-
-async def empty(window: EventWindow) -> None:
-    await eventually(lambda: len(window) == 0, 1, "the window is empty")
-
-
-async def test_window_finishes_in_order_although_a_later_event_is_acknowledged_first() -> None:
-    finished: list[bytes] = []
-    window = EventWindow(4, lambda done, row: finished.append(done.event), fail)
-    window.start()
-    first, second = (asyncio.get_running_loop().create_future() for _ in range(2))
-    window.add(entry(b"a", first))
-    window.add(entry(b"b", second))
-    second.set_result(None)
-    for _ in range(20):  # turns of the loop in which a window that finished out of order would do so
-        await asyncio.sleep(0)
-    assert finished == []
-    first.set_result(None)
-    await empty(window)
-    assert finished == [b"a", b"b"]
-    await window.stop()
-
-
-async def test_window_takes_one_event_of_a_key_and_no_more_than_its_size() -> None:
-    window = EventWindow(2, lambda done, row: None, fail)
-    window.start()
-    row = asyncio.get_running_loop().create_future()
-    window.add(entry(b"a", row=row))
-    assert not window.is_free(b"a")
-    assert window.is_free(b"b")
-    window.add(entry(b"b", row=row))
-    assert not window.is_free(b"c")
-    waiting = asyncio.create_task(window.wait_free(b"a"))
-    row.set_result(None)
-    async with asyncio.timeout(1):
-        await waiting
-    await empty(window)
-    await window.stop()
-
-
-async def test_window_whose_send_fails_ends_the_process_and_finishes_nothing_past_it() -> None:
-    finished: list[bytes] = []
-    failed = asyncio.Event()
-
-    def note(error: BaseException) -> NoReturn:
-        failed.set()
-        raise asyncio.CancelledError
-
-    window = EventWindow(4, lambda done, row: finished.append(done.event), note)
-    window.start()
-    bad, good = (asyncio.get_running_loop().create_future() for _ in range(2))
-    window.add(entry(b"a", bad))
-    window.add(entry(b"b", good))
-    good.set_result(None)
-    bad.set_exception(OSError("refused"))
-    async with asyncio.timeout(1):
-        await failed.wait()
-    assert finished == []
 
 
 def test_installed_sources_are_the_tested_ones() -> None:

@@ -11,7 +11,7 @@ from schemas.leads import LeadOpened
 from schemas.touches import TouchSent
 from services.runtime.handled import ignored
 from services.sequencer.errors import BrokenRow
-from services.sequencer.shell import Decided, handler
+from services.sequencer.shell import Decided, handler, repeat
 from tests.unit.sequencer.build import CADENCES, CALLER, KEY, T0, lead, result, sequence_of
 
 handle = handler(CADENCES)
@@ -38,6 +38,24 @@ def test_repeated_event_sends_the_same_bytes_again_and_writes_nothing() -> None:
     first = given(lead(LeadOpened, 1))
     second = given(lead(LeadOpened, 1), json.loads(json.dumps(first.row)))
     assert (second.sends, second.changed, second.handled) == (first.sends, False, ignored("replayed"))
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_row_alone_sends_what_its_last_event_sent_to_the_last_byte(left: int) -> None:
+    """After a crash another event of the caller may be read first; by then only the row knows what was not sent."""
+    events = [lead(LeadOpened, 1), result(TouchSent, "text-now", T0)][:left]
+    kept: dict[str, Any] = {}
+    for event in events:
+        made = given(event, kept or None)
+        kept = json.loads(json.dumps(made.row))
+    assert made.sends
+    assert repeat(KEY, {**kept, "@": ["leads", 0, 7, "abc"]}) == made.sends
+
+
+def test_row_from_before_origins_were_kept_repeats_nothing() -> None:
+    old = {name: value for name, value in (given(lead(LeadOpened, 1)).row or {}).items() if name != "o"}
+    assert repeat(KEY, old) == ()
+    assert given(lead(LeadOpened, 1), old).sends, "its own event again still emits them"
 
 
 def test_event_of_another_sequence_writes_nothing() -> None:

@@ -14,7 +14,7 @@ from services.runtime.handled import APPLIED, DEAD_LETTERED, ignored
 from services.runtime.health import Health
 from services.sequencer.adapters.fence import UNCHANGED, FenceSettings, Incoming
 from services.sequencer.shell import handler
-from services.sequencer.worker import STUCK_S, Worker
+from services.sequencer.worker import Worker
 from tests.infra.polling import eventually
 from tests.unit.sequencer.build import CADENCES, lead
 
@@ -22,10 +22,11 @@ from tests.unit.sequencer.build import CADENCES, lead
 class StillFence:
     """Keeps what it is given; ready and busy as the test says."""
 
-    def __init__(self, settings: FenceSettings, handle: Any, *, on_error: Any, on_event_done: Any) -> None:
-        self.handle, self.on_error, self.on_event_done = handle, on_error, on_event_done
+    def __init__(self, settings: FenceSettings, handle: Any, *, repeat: Any, on_error: Any, on_event_done: Any) -> None:
+        self.handle, self.repeat, self.on_error, self.on_event_done = handle, repeat, on_error, on_event_done
         self.ready, self.behind, self.recoveries = False, {"leads[0]": 2}, 0
-        self.progress_age, self.broken = 0.0, False
+        self.stands: dict[str, float] = {}
+        self.broken = False
         self.stopped = asyncio.Event()
 
     async def start(self) -> None:
@@ -42,8 +43,8 @@ class StillFence:
             raise AttributeError("a defect")
         return self.ready
 
-    def progress_age_s(self) -> float:
-        return self.progress_age
+    def standing(self, after_s: float) -> dict[str, float]:
+        return self.stands
 
     async def pending(self) -> dict[str, int]:
         return self.behind
@@ -97,6 +98,7 @@ def test_record_becomes_a_row_and_sends_and_the_same_again_writes_no_row(rig: Ri
     assert [send[0] for send in first.sends] == ["touches", "sequencer-timers"]
     again = rig.fence.handle(record(), first.row)
     assert (again.row, again.sends, again.handled) == (UNCHANGED, first.sends, ignored("replayed"))
+    assert rig.fence.repeat(record().key, first.row) == first.sends
 
 
 def test_finished_event_that_changed_nothing_is_counted_with_its_reason(rig: Rig) -> None:
@@ -137,13 +139,15 @@ async def test_worker_is_ready_once_its_rows_are_there_and_idle_once_nothing_is_
     assert await rig.health.busy_with() == []
 
 
-async def test_worker_gives_no_beat_once_the_events_in_hand_have_stood_still_too_long(rig: Rig) -> None:
-    rig.fence.progress_age = STUCK_S
+async def test_partition_that_takes_nothing_makes_the_worker_unready_by_name_and_never_dead(rig: Rig) -> None:
+    """Liveness never ends a process for a dependency's absence."""
+    rig.fence.stands = {"touches[3]": 61.0}
     await rig.worker.watch.round()
-    assert "sequencer" not in rig.health.beats
-    rig.fence.progress_age = STUCK_S - 1
+    assert rig.health.not_ready["partitions"] == "no acknowledgement from touches[3] for 61 s"
+    assert "sequencer" not in rig.health.beats, "there is no beat that a standing partition could stop"
+    rig.fence.stands = {}
     await rig.worker.watch.round()
-    assert "sequencer" in rig.health.beats
+    assert "partitions" not in rig.health.not_ready
 
 
 async def test_look_at_the_fence_that_fails_is_counted_and_the_next_look_works(rig: Rig) -> None:

@@ -55,6 +55,15 @@ Handle = Callable[[Incoming, TableRow | None], Outcome]
 of the row. It must know replays: after a crash an event comes again, with the row as it was before the event, or as this
 event or a later one left it."""
 
+Repeat = Callable[[bytes, TableRow], Sequence[Send]]
+"""Says again what the last event of a key's row sent, from key and row alone. Pure."""
+
+
+def no_repeats(key: bytes, row: TableRow) -> Sequence[Send]:
+    """Say nothing: for handlers whose rows keep no effects."""
+    return ()
+
+
 OnError = Callable[[Incoming, Exception], Outcome]
 
 

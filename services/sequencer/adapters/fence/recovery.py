@@ -9,9 +9,10 @@ from faust.types import TP
 
 
 class FencedRecovery(Recovery):  # type: ignore[misc]
-    """Recovery in the right order; tells `on_ready` when events flow again."""
+    """Recovery in the right order; says when every partition stands at its next event, and when events flow again."""
 
     on_ready: Callable[[], None] | None = None
+    on_sought: Callable[[], None] | None = None
     _rebalance = 0
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
@@ -33,6 +34,8 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
                 await self._wait(consumer.perform_seek(), timeout=app.conf.broker_request_timeout)
             if self.is_overtaken():
                 return
+            if self.on_sought is not None:
+                self.on_sought()
             self.completed.set()
             app.flow_control.resume()  # clears the agents' queues
             consumer.resume_flow()

@@ -32,7 +32,10 @@ class FenceSettings:
     """How long the group waits for a member to hand in what it has under way."""
 
     window: int = 256
-    """Most events processed and not yet acknowledged by the broker."""
+    """Most events of one partition decided on and not yet acknowledged by the broker."""
+
+    waiting: int = 1024
+    """With so many events of a partition in line for its window, no more are fetched; about as many may still come."""
 
     commit_interval_s: float = 1.0
     """How often finished offsets are committed; what a crash repeats at most."""

@@ -12,7 +12,7 @@ TableRow = dict[str, Any]
 
 
 class DurableTable(faust.Table):  # type: ignore[misc]
-    """A memory table that only `put` writes.
+    """A memory table that only `put` and `write` change.
 
     Rows are kept as the bytes that the changelog has: recovery parses nothing, a row costs its own size, and a handler
     always gets a fresh copy.
@@ -30,19 +30,23 @@ class DurableTable(faust.Table):  # type: ignore[misc]
         found = self.data.data.get(key)
         return None if found is None else json.loads(found)
 
-    async def put(self, producer: Any, partition: int, key: bytes, row: TableRow | None) -> "asyncio.Future[Any]":
-        """Write a row (None deletes) here and into the changelog; the future is the broker's acknowledgement."""
+    def put(self, partition: int, key: bytes, row: TableRow | None) -> bytes | None:
+        """Keep a row (None deletes) here, and return what `write` must bring into the changelog."""
         if row is not None and not row:
             raise ValueError("a row must not be empty: Faust's memory store takes empty for deleted")
-        value = None if row is None else json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode()
-        sent: asyncio.Future[Any] = await producer.send(self._topic, value, key=key, partition=partition)
         store = self.data
-        if value is None:
+        if row is None:
             store.data.pop(key, None)
             store._key_partition.pop(key, None)
-        else:
-            store.data[key] = value
-            store._key_partition[key] = partition
+            return None
+        value = json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode()
+        store.data[key] = value
+        store._key_partition[key] = partition
+        return value
+
+    async def write(self, producer: Any, partition: int, key: bytes, value: bytes | None) -> "asyncio.Future[Any]":
+        """Write into the changelog what `put` returned; the future is the broker's acknowledgement."""
+        sent: asyncio.Future[Any] = await producer.send(self._topic, value, key=key, partition=partition)
         return sent
 
     def apply_changelog_batch(self, batch: Any) -> None:

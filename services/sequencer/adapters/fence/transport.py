@@ -1,7 +1,8 @@
 """Faust's Kafka driver, fixed: it fetches what was asked for, and all replicas acknowledge what it sends."""
 
 import asyncio
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import faust
@@ -136,6 +137,27 @@ class FencedConsumer(driver.Consumer):  # type: ignore[misc]
                     break
                 read[tp] = offset
 
+    async def wait_empty(self) -> None:
+        """Wait for the events in flight; those that only stand in line are not waited for, they come again."""
+        self.app.drop_waiting()
+        await super().wait_empty()
+
+    def leave_out(self, message: Any) -> None:
+        """Forget an event that nobody has begun: whoever has the partition next reads it again."""
+        self._unacked_messages.discard(message)
+
+    def hold(self, tp: TP) -> None:
+        """Fetch no more of a partition for now; what has been fetched still comes."""
+        self.on_buffer_full(tp)
+
+    def release(self, tp: TP) -> None:
+        """Fetch a partition again."""
+        self.on_buffer_drop(tp)
+
+    def forget_held(self) -> None:
+        """Hold nothing any more: the next assignment begins with every partition."""
+        self._buffered_partitions.clear()
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit what is finished before Faust forgets it, so that the next owner repeats less."""
         if not self.app.should_stop:
@@ -149,11 +171,25 @@ class FencedProducer(driver.Producer):  # type: ignore[misc]
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
 
+    async def flush(self) -> None:
+        """Wait for nothing."""
+        # What may be committed has been acknowledged; one partition without a leader must not hold up the others' commit.
+
     async def on_start(self) -> None:
         """Start the producer and watch its writes."""
         await super().on_start()
         if self._producer is not None:  # None when it was told to stop while it started
             watch_writes(self._producer, self.app.lease)
+            never_expire(self._producer)
+
+
+def never_expire(producer: Any) -> None:
+    """Make one started `AIOKafkaProducer` keep what waits for a leader, however long.
+
+    aiokafka numbers a batch, then fails it as expired when its partition has no leader: the numbers have a gap from then
+    on, and the broker refuses everything that follows. In the fence a partition that takes nothing simply stands.
+    """
+    producer._message_accumulator._batch_ttl = math.inf
 
 
 class FencedTransport(driver.Transport):  # type: ignore[misc]
@@ -167,6 +203,7 @@ class FencedApp(faust.App):  # type: ignore[misc]
     """A Faust app on the fixed driver."""
 
     lease: Lease
+    drop_waiting: Callable[[], None]
     Transport: type[FencedTransport] = FencedTransport
 
     def _new_transport(self) -> FencedTransport:

@@ -1,92 +1,171 @@
-"""The window: events processed and not yet acknowledged by the broker, finished strictly in the order they came.
+"""The window of one partition: events decided on and not yet acknowledged by the broker, finished in the order they came.
 
-Waiting for the broker after each event would cost a round trip each; acknowledging out of order would let Faust commit
-past an event in flight. So up to `size` events are in flight at once, and one task finishes them from the front. The
-window holds at most one event of a key: the row keeps the effects of the key's last event only, and those of an earlier
-one would be lost in a crash.
+Each event goes through three steps, each step a task of the partition's own, and each of them in the order of the events:
+
+    write   what the row's last event may not have sent (after an assignment), acknowledged; then the row
+    send    once the broker has acknowledged the row, what the event causes
+    finish  once the broker has acknowledged all of that: only now may the offset be committed
+
+A row before its sends: what is sent comes back as an event (a text that has left, a tick), and that must never be read by
+a worker whose row does not know of the cause. Waiting for the broker after each event would cost two round trips each;
+finishing out of order would let Faust commit past an event in flight. So up to `size` events are in flight at once, at most
+one of a key: the row keeps the effects of the key's last event only, and those of an earlier one would be lost in a crash.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from services.runtime.handled import Handled
 
+from .handler import Send
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+YIELD_AFTER: Final = 50
+"""So many events are finished at a stretch before everything else on the loop has its turn."""
+
+
+@dataclass(slots=True, kw_only=True)
 class InFlight:
-    """One processed event and what must be acknowledged before it is finished."""
+    """One event that has been decided on, and how far it is.
+
+    Attributes:
+        repeats: sent and acknowledged before the row is written.
+        write: writes the row and returns the future of its acknowledgement; None: nothing is written.
+        sends: sent once the row is acknowledged.
+        rebalances: how many rebalances had begun when it was decided on.
+        row: what the broker said of the row.
+        acks: the acknowledgements of the sends.
+    """
 
     event: Any
     key: bytes | None
     began_s: float
     handled: Handled
-    sends: Sequence[Awaitable[Any]]
-    row: Awaitable[Any] | None
+    sends: Sequence[Send] = ()
+    repeats: Sequence[Send] = ()
+    write: Callable[[], Coroutine[Any, Any, asyncio.Future[Any]]] | None = None
     rebalances: int = 0
-    """How many rebalances had begun when it was processed."""
+    written: asyncio.Future[Any] | None = None
+    row: Any = None
+    acks: Sequence[asyncio.Future[Any]] = ()
 
 
-class EventWindow:
-    """A bounded queue with one reader."""
+class PartitionWindow:
+    """A bounded pipeline with its waiting line. Nobody ever waits for it: what it has no room for stands in the line.
+
+    Args:
+        size: most events in flight.
+        take: decides on an event and returns it for `in flight`; called strictly in the order of `offer`.
+        send: hands one record to the producer; returns the future of its acknowledgement.
+        finish: told of each event once all of it is acknowledged, in order.
+        fail: told of anything that goes wrong; ends the process.
+    """
 
     def __init__(
-        self, size: int, finish: Callable[[InFlight, Any], None], fail: Callable[[BaseException], NoReturn]
+        self,
+        size: int,
+        *,
+        take: Callable[[Any], InFlight],
+        send: Callable[[Send], Coroutine[Any, Any, asyncio.Future[Any]]],
+        finish: Callable[[InFlight], None],
+        fail: Callable[[BaseException], NoReturn],
     ) -> None:
-        self._size, self._finish, self._fail = size, finish, fail
-        self._entries: deque[InFlight] = deque()
+        self._size, self._take, self._send, self._finish, self._fail = size, take, send, finish, fail
         self._keys: set[bytes | None] = set()
-        self._work: asyncio.Future[None] | None = None
-        self._freed: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._flying: deque[InFlight] = deque()
+        self.waiting: deque[Any] = deque()
+        self._to_write: asyncio.Queue[InFlight] = asyncio.Queue()
+        self._to_send: asyncio.Queue[InFlight] = asyncio.Queue()
+        self._to_finish: asyncio.Queue[InFlight] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._flying)
+
+    @property
+    def oldest_s(self) -> float | None:
+        """When the event was decided on that has been in flight for longest; None when there is none."""
+        return self._flying[0].began_s if self._flying else None
+
+    def waits_for(self) -> str | None:
+        """The topic that the oldest event in flight waits for; None: its row's."""
+        if not self._flying:
+            return None
+        first = self._flying[0]
+        if first.write is not None and first.row is None:
+            return None
+        for n, send in enumerate(first.sends):
+            if n >= len(first.acks) or not first.acks[n].done():
+                return send[0]
+        return None
 
     def start(self) -> None:
-        """Start finishing."""
-        self._task = asyncio.create_task(self._run(), name="fence window")
+        """Start the steps."""
+        self._tasks = [asyncio.create_task(self._run(step)) for step in (self._writes, self._sends, self._finishes)]
 
     async def stop(self) -> None:
-        """Stop; what is still in the window stays unfinished and comes again after the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        """Stop; what is in flight or in line stays unfinished and comes again after the next start."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def is_free(self, key: bytes | None) -> bool:
-        """Say whether an event of this key may be processed now."""
-        return len(self._entries) < self._size and key not in self._keys
+        """Say whether an event of this key may be decided on now."""
+        return len(self._flying) < self._size and key not in self._keys
 
-    async def wait_free(self, key: bytes | None) -> None:
-        """Return once there is room and no event of this key under way. One caller at a time."""
-        while not self.is_free(key):
-            self._freed = asyncio.get_running_loop().create_future()
-            await self._freed
+    def offer(self, event: Any) -> None:
+        """Take an event now, or put it in line."""
+        if self.waiting or not self.is_free(event.message.key):
+            self.waiting.append(event)
+        else:
+            self._put(event)
 
-    def add(self, entry: InFlight) -> None:
-        """Put a processed event at the end."""
-        self._entries.append(entry)
+    def _put(self, event: Any) -> None:
+        entry = self._take(event)
+        self._flying.append(entry)
         self._keys.add(entry.key)
-        if self._work is not None and not self._work.done():
-            self._work.set_result(None)
+        self._to_write.put_nowait(entry)
 
-    async def _run(self) -> None:
+    async def _run(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            while True:
-                if not self._entries:
-                    self._work = asyncio.get_running_loop().create_future()
-                    await self._work
-                entry = self._entries[0]
-                for send in entry.sends:
-                    await send
-                row = None if entry.row is None else await entry.row
-                self._finish(entry, row)
-                self._entries.popleft()
-                self._keys.discard(entry.key)
-                if self._freed is not None and not self._freed.done():
-                    self._freed.set_result(None)
+            await step()
         except Exception as error:
             self._fail(error)
+
+    async def _writes(self) -> None:
+        while True:
+            entry = await self._to_write.get()
+            if entry.repeats:
+                for ack in [await self._send(send) for send in entry.repeats]:
+                    await ack
+            if entry.write is not None:
+                entry.written = await entry.write()
+            self._to_send.put_nowait(entry)
+
+    async def _sends(self) -> None:
+        while True:
+            entry = await self._to_send.get()
+            if entry.written is not None:
+                entry.row = await entry.written
+            if entry.sends:
+                entry.acks = [await self._send(send) for send in entry.sends]
+            self._to_finish.put_nowait(entry)
+
+    async def _finishes(self) -> None:
+        finished = 0
+        while True:
+            entry = await self._to_finish.get()
+            for ack in entry.acks:
+                await ack
+            self._finish(entry)
+            self._flying.popleft()
+            self._keys.discard(entry.key)
+            while self.waiting and self.is_free(self.waiting[0].message.key):
+                self._put(self.waiting.popleft())
+            finished += 1
+            if finished % YIELD_AFTER == 0:
+                await asyncio.sleep(0)

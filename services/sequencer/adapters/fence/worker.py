@@ -1,14 +1,16 @@
-"""The fence itself: one agent, one table, one window."""
+"""The fence itself: one agent, one table, one window a partition."""
 
 import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import structlog
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 
 from services.runtime.clock import monotonic_s
@@ -17,8 +19,9 @@ from services.runtime.exits import EXIT_SEND_FAILED, EXIT_STOP_HUNG
 from services.runtime.handled import Handled
 from services.runtime.offsets import Ends
 
+from .causes import Causes
 from .exits import end_process
-from .handler import Handle, Incoming, OnError, Send, Unchanged, dead_letter
+from .handler import Handle, Incoming, OnError, Repeat, Send, Unchanged, dead_letter, no_repeats
 from .lease import Lease
 from .pins import check_pins
 from .recovery import FencedTableManager
@@ -26,7 +29,7 @@ from .settings import FenceSettings
 from .table import DurableTable
 from .topics import check_topics
 from .transport import FencedApp, QuietMonitor
-from .window import EventWindow, InFlight
+from .window import InFlight, PartitionWindow
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +40,7 @@ class Fence:
     Args:
         settings: this worker and its app.
         handle: decides; an exception out of it goes to `on_error` and never further.
+        repeat: returns what the last event of a key's row sent, from the row alone.
         on_error: says what comes of an event that `handle` could not handle; its own exception ends the process.
         on_event_done: told of each finished event: topic, how it ended, seconds from delivery to finish.
         lease: another lease; tests only.
@@ -45,23 +49,27 @@ class Fence:
     App: type[FencedApp] = FencedApp
     Table: type[DurableTable] = DurableTable
     TableManager: type[FencedTableManager] = FencedTableManager
+    Window: type[PartitionWindow] = PartitionWindow
 
     def __init__(
         self,
         settings: FenceSettings,
         handle: Handle,
         *,
+        repeat: Repeat = no_repeats,
         on_error: OnError = dead_letter,
         on_event_done: Callable[[str, Handled, float], None] | None = None,
         lease: Lease | None = None,
     ) -> None:
         self.settings, self._handle, self._on_error, self._on_event_done = settings, handle, on_error, on_event_done
+        self._repeat = repeat
         self.lease = lease or Lease(settings.session_timeout_s, settings.rebalance_timeout_s)
-        self.window = EventWindow(settings.window, self._finish, self._fail)
+        self.windows: dict[int, PartitionWindow] = {}
+        self._held: dict[int, set[TP]] = {}
+        self._causes = Causes()
         self.recoveries = 0
         self._finished: dict[TP, int] = {}
         self._ends = Ends(settings.bootstrap_servers)
-        self._progress_s = monotonic_s()
         self._producer: Any = None
         self._stopping = False
         for name in ("aiokafka", "faust", "mode"):
@@ -71,6 +79,7 @@ class Fence:
         self.app = self._make_app()
         self.table: Any = self.app.Table(settings.table, key_type=bytes, value_type=bytes)
         self.app.tables.recovery.on_ready = self._ready
+        self.app.tables.recovery.on_sought = self._sought
         source = self.app.topic(
             *settings.topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",
             allow_empty=True,
@@ -109,6 +118,7 @@ class Fence:
             recovery_consistency_check=True,
         )
         app.lease = self.lease
+        app.drop_waiting = self._drop_waiting
         return app
 
     # -- life --
@@ -121,7 +131,6 @@ class Fence:
         """
         await check_topics(self.settings)
         await asyncio.to_thread(shutil.rmtree, self.settings.data_dir, ignore_errors=True)
-        self.window.start()
 
     async def run(self) -> None:
         """Work until stopped. Ends the process when a send, the lease or Faust itself fails."""
@@ -137,14 +146,15 @@ class Fence:
         await asyncio.gather(starting, return_exceptions=True)
 
     async def stop(self) -> None:
-        """Take no more events, finish those in the window, commit them and go; the group keeps our place."""
+        """Take no more events, finish those in flight, commit them and go; the group keeps our place."""
         self._stopping = True
         self.lease.closing()
         # Not asyncio.timeout: it cancels, and Faust may swallow the cancellation.
         stopping = asyncio.create_task(self.app.stop())
         await self.ended(stopping, "Faust")
         await stopping
-        await self.window.stop()
+        for window in self.windows.values():
+            await window.stop()
         await self._ends.stop()
 
     async def ended(self, task: "asyncio.Task[Any]", what: str) -> None:
@@ -158,16 +168,39 @@ class Fence:
     async def _agent(self, stream: Any) -> None:
         try:
             async for event in stream.noack().events():
-                await self._take(event)
+                self._offer(event)
         except Exception as error:
             # Faust counts an event whose handler raised as done: it would be committed, and lost.
             self._fail(error)
 
-    async def _take(self, event: Any) -> None:
+    def _offer(self, event: Any) -> None:
+        """Give an event to its partition's window; never wait for one partition, the others go on."""
         message = event.message
-        window = self.window
-        if not window.is_free(message.key):
-            await window.wait_free(message.key)
+        window = self.windows.get(message.partition) or self._make_window(message.partition)
+        window.offer(event)
+        if len(window.waiting) >= self.settings.waiting:
+            self._held.setdefault(message.partition, set()).add(message.tp)
+            self.app.consumer.hold(message.tp)
+
+    def _make_window(self, partition: int) -> PartitionWindow:
+        made = self.windows[partition] = self.Window(
+            self.settings.window, take=self._take, send=self._send, finish=self._finish, fail=self._fail
+        )
+        made.start()
+        return made
+
+    def _drop_waiting(self) -> None:
+        """Forget the events that stand in line: the partitions go, and whoever gets them reads these again."""
+        consumer = self.app.consumer
+        for window in self.windows.values():
+            for event in window.waiting:
+                consumer.leave_out(event.message)
+            window.waiting.clear()
+        self._held.clear()
+        consumer.forget_held()
+
+    def _take(self, event: Any) -> InFlight:
+        message = event.message
         self.lease.check("event")
         began = monotonic_s()
         incoming = Incoming(
@@ -179,47 +212,76 @@ class Fence:
             value=message.value,
             headers=message.headers or (),
         )
+        repeats: Sequence[Send] = ()
         try:
             if message.key is None:
                 raise ValueError("no key: it belongs to no row")
-            outcome = self._handle(incoming, self.table.row(message.key))
+            before = self.table.row(message.key)
+            if self._causes.are_doubtful(before, message):
+                repeats = self._repeat(message.key, before)
+            outcome = self._handle(incoming, before)
         except Exception as error:
             outcome = self._on_error(incoming, error)
-        producer = self._producer
-        if producer is None:
-            producer = self._producer = self.app.producer._ensure_producer()
-        sends = [await self._send(producer, send) for send in outcome.sends]
-        row = None
+        write = None
         if not isinstance(outcome.row, Unchanged):
-            row = await self.table.put(producer, message.partition, message.key, outcome.row)
-        window.add(
-            InFlight(
-                event=event,
-                key=message.key,
-                began_s=began,
-                handled=outcome.handled,
-                sends=sends,
-                row=row,
-                rebalances=self.app.rebalancing_count,
-            )
+            row = outcome.row
+            if row and outcome.sends:
+                row = self._causes.mark(row, message)
+            value = self.table.put(message.partition, message.key, row)
+            write = partial(self._write, message.partition, message.key, value)
+        return InFlight(
+            event=event,
+            key=message.key,
+            began_s=began,
+            handled=outcome.handled,
+            repeats=repeats,
+            write=write,
+            sends=outcome.sends,
+            rebalances=self.app.rebalancing_count,
         )
 
-    async def _send(self, producer: Any, send: Send) -> Any:
-        topic, key, value, headers = send
-        return await producer.send(topic, value, key=key, headers=list(headers))
+    def _connected(self) -> Any:
+        if self._producer is None:
+            self._producer = self.app.producer._ensure_producer()
+        return self._producer
 
-    def _finish(self, done: InFlight, row: Any) -> None:
+    async def _write(self, partition: int, key: bytes, value: bytes | None) -> Any:
+        """Hand a row to the producer; return the future of its acknowledgement."""
+        while True:
+            self.lease.check("row")
+            try:
+                return await self.table.write(self._connected(), partition, key, value)
+            except KafkaTimeoutError:
+                continue  # no room: the partition takes nothing, and this record was not taken on
+
+    async def _send(self, send: Send) -> Any:
+        """Hand a record to the producer; return the future of its acknowledgement."""
+        topic, key, value, headers = send
+        while True:
+            self.lease.check("send")
+            try:
+                return await self._connected().send(topic, value, key=key, headers=list(headers))
+            except KafkaTimeoutError:
+                continue  # no room: the partition takes nothing, and this record was not taken on
+
+    def _finish(self, done: InFlight) -> None:
         message = done.event.message
+        row = done.row
         # A write from before the newest rebalance proves nothing: the partition may have been away and its rows
         # forgotten, and a recovery that takes them as read would leave them out.
         if row is not None and row.offset >= 0 and done.rebalances == self.app.rebalancing_count:
             self._report(message.partition, row.offset)
         self.app.consumer.ack(message)
         self._finished[message.tp] = message.offset + 1
-        now = monotonic_s()
-        self._progress_s = now
+        if message.partition in self._held:
+            self._release(message.partition)
         if self._on_event_done is not None:
-            self._on_event_done(message.topic, done.handled, now - done.began_s)
+            self._on_event_done(message.topic, done.handled, monotonic_s() - done.began_s)
+
+    def _release(self, partition: int) -> None:
+        if len(self.windows[partition].waiting) < self.settings.waiting // 2:
+            for tp in self._held.pop(partition):
+                self.app.consumer.release(tp)
 
     def _report(self, partition: int, offset: int) -> None:
         self.app.tables.recovery.acknowledged(self.table.changelog_tp(partition), offset)
@@ -228,9 +290,12 @@ class Fence:
         log.critical("fence_failed", exc_info=error)
         end_process(EXIT_SEND_FAILED, f"{type(error).__name__}: {error}")
 
+    def _sought(self) -> None:
+        consumer = self.app.consumer
+        self._causes.assigned({tp: consumer._committed_offset.get(tp) for tp in consumer.assignment()})
+
     def _ready(self) -> None:
         self.recoveries += 1
-        self._progress_s = monotonic_s()
         # Another worker may have finished more since an earlier generation of ours.
         self._finished.clear()
 
@@ -246,9 +311,14 @@ class Fence:
             and self.lease.left_s() > 0
         )
 
-    def progress_age_s(self) -> float:
-        """Return for how long events have been in the window with none finished; 0 when there are none."""
-        return monotonic_s() - self._progress_s if len(self.window) else 0.0
+    def standing(self, after_s: float) -> Mapping[str, float]:
+        """Return which partitions of the broker have kept events waiting for longer than `after_s`, and for how long."""
+        now = monotonic_s()
+        found = {}
+        for number, window in self.windows.items():
+            if (began := window.oldest_s) is not None and now - began > after_s:
+                found[f"{window.waits_for() or self.settings.changelog_topic}[{number}]"] = now - began
+        return found
 
     async def pending(self) -> Mapping[str, int]:
         """Return how many events of each `topic[partition]` of ours are not finished; empty means at the end.

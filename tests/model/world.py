@@ -1,0 +1,260 @@
+"""One caller's world: topics, a sequencer in its fence, a timekeeper and a notifier, one effect at a time.
+
+What decides is the real code (`decide`, the emitter, the row's codec, the fence's `Causes`). What is modelled is what may go
+wrong around it: every write and every acknowledgement is a step of its own, a crash may come between any two of them,
+topics are read in any order, and records come again.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, Literal
+
+from faust.types import TP
+
+from schemas.base import EventData
+from schemas.envelope import Event
+from schemas.touches import (
+    TimerDue,
+    TimerSet,
+    TouchDue,
+    TouchFailed,
+    TouchRef,
+    TouchResult,
+    TouchSent,
+    TouchSuppressed,
+    TouchTaskRequested,
+)  # fmt: skip
+from services.sequencer.adapters.fence.causes import Causes
+from services.sequencer.domain import emit
+from services.sequencer.domain.machine import decide
+from services.sequencer.domain.row import EMPTY, Row
+from services.sequencer.domain.row_json import dump, load
+from tests.unit.sequencer.build import CADENCES, KEY, T0, envelope
+
+SOURCES = ("leads", "touch-results", "sequencer-ticks")
+Answer = Literal["sent", "reply_in_flight", "refused", "in_doubt"]
+ANSWERS: tuple[Answer, ...] = ("sent", "reply_in_flight", "refused", "in_doubt")
+
+
+@dataclass(frozen=True)
+class Fixes:
+    """What protects; a test takes one away and must then find the loss.
+
+    Attributes:
+        row_first: a row is acknowledged before anything it causes is sent.
+        effects_again: after an assignment a row's effects are sent before the row is replaced.
+        answers_again: a repeated touch is answered with its results again, a repeated timer is set again.
+    """
+
+    row_first: bool = True
+    effects_again: bool = True
+    answers_again: bool = True
+
+
+@dataclass
+class Hand:
+    """The event in the sequencer's hand: its writes that are still to be made, in groups that keep their order."""
+
+    topic: str
+    offset: int
+    groups: list[list[Any]]
+
+
+@dataclass
+class World:
+    """Everything that lasts (topics, rows, timers, deliveries), and the sequencer's life, which does not."""
+
+    fixes: Fixes
+    now: datetime = T0
+    logs: dict[str, list[Event[EventData]]] = field(default_factory=lambda: defaultdict(list))
+    committed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    row: str | None = None
+    timers: dict[str, TimerSet] = field(default_factory=dict)
+    fired: dict[str, TimerSet] = field(default_factory=dict)
+    deliveries: dict[str, TouchDue] = field(default_factory=dict)
+    results: dict[str, list[Event[EventData]]] = field(default_factory=lambda: defaultdict(list))
+    stopped: bool = False
+
+    def __post_init__(self) -> None:
+        self.causes = Causes()
+        self.start()
+
+    # -- the sequencer --
+
+    def start(self) -> None:
+        """Begin a life: nothing in hand, everything read again that was not committed."""
+        self.hand: Hand | None = None
+        self.finished = {topic: self.committed.get(topic, 0) for topic in SOURCES}
+        self.causes.assigned({TP(topic, 0): self.committed.get(topic) for topic in SOURCES})
+
+    def unread(self) -> list[str]:
+        """Return the topics whose next event could be taken in hand."""
+        if self.hand is not None:
+            return []
+        return [topic for topic in SOURCES if self.finished.get(topic, 0) < len(self.logs[topic])]
+
+    def take(self, topic: str) -> None:
+        """Decide on the next event of a topic; nothing of it is written yet."""
+        offset = self.finished.get(topic, 0)
+        event = self.logs[topic][offset]
+        message = SimpleNamespace(topic=topic, partition=0, offset=offset, key=KEY)
+        kept = None if self.row is None else json.loads(self.row)
+        before = EMPTY if kept is None else load(kept)
+        repeats: Sequence[Event[EventData]] = ()
+        if self.fixes.effects_again and self.causes.are_doubtful(kept, message):
+            repeats = emit.again(before, KEY)
+        decision = decide(before, event, CADENCES)
+        sends = emit.events(decision.effects, decision.row, event)
+        row: list[Any] = []
+        if decision.row is not before:
+            raw = dump(decision.row)
+            row = [json.dumps(self.causes.mark(raw, message) if sends else raw)]
+        groups = [list(repeats), row, list(sends)] if self.fixes.row_first else [list(repeats), [*sends, *row]]
+        self.hand = Hand(topic, offset, [group for group in groups if group])
+
+    def write(self, nth: int = 0) -> None:
+        """Have the broker take one more write of the event in hand; once all are taken, the event is finished."""
+        if self.hand is None:
+            return
+        if self.hand.groups:
+            group = self.hand.groups[0]
+            made = group.pop(nth % len(group))
+            if isinstance(made, str):
+                self.row = made
+            else:
+                self.logs[made.topic].append(made)
+            if not group:
+                self.hand.groups.pop(0)
+        if not self.hand.groups:
+            self.finished[self.hand.topic] = self.hand.offset + 1
+            self.hand = None
+
+    def commit(self) -> None:
+        """Commit what is finished."""
+        self.committed.update(self.finished)
+
+    # -- the timekeeper --
+
+    def keep_timers(self, *, commit: bool = True) -> None:
+        """Read what timers were asked for, again next time where it is not committed."""
+        topic = TimerSet.TOPIC
+        for event in self.logs[topic][self.committed[topic] :]:
+            if isinstance(event.data, TimerSet) and event.data.timer_id not in self.timers:
+                if event.data.timer_id in self.fired and not self.fixes.answers_again:
+                    continue
+                self.timers[event.data.timer_id] = event.data
+        if commit:
+            self.committed[topic] = len(self.logs[topic])
+
+    def fire(self, *, mark: bool = True) -> None:
+        """Send the ticks of what is due; unmarked ones come again."""
+        for timer in [timer for timer in self.timers.values() if timer.due_at <= self.now]:
+            due = TimerDue(timer_id=timer.timer_id, due_at=timer.due_at, step=timer.step)
+            self.logs[TimerDue.TOPIC].append(envelope(due, timer.timer_id, timer.due_at, "ringback/timekeeper"))
+            if mark:
+                self.fired[timer.timer_id] = self.timers.pop(timer.timer_id)
+
+    # -- the notifier --
+
+    def accept(self) -> None:
+        """Read the touches; a repeated one is answered with its results again."""
+        for event in self.logs[TouchDue.TOPIC][self.committed[TouchDue.TOPIC] :]:
+            if not isinstance(event.data, TouchDue):
+                continue
+            if event.data.touch_id not in self.deliveries:
+                self.deliveries[event.data.touch_id] = event.data
+            elif self.fixes.answers_again:
+                self.logs[TouchResult.TOPIC] += self.results[event.data.touch_id]
+        self.committed[TouchDue.TOPIC] = len(self.logs[TouchDue.TOPIC])
+
+    def undelivered(self) -> list[TouchDue]:
+        """Return the touches that have no result yet, or only a doubt."""
+        return [touch for id_, touch in self.deliveries.items() if not self.results[id_]]
+
+    def deliver(self, touch: TouchDue, answer: Answer) -> None:
+        """Ask the gate and the provider; say what became of a touch."""
+        about = touch.model_dump(include=set(TouchRef.model_fields))
+        if self.stopped:
+            self._say(touch, TouchSuppressed(**about, reason="opted_out"))
+        elif (touch.sequence_id, touch.step) in self.texts():
+            self._say(touch, TouchSuppressed(**about, reason="already_sent"))
+        elif self.now >= touch.expires_at:
+            self._say(touch, TouchSuppressed(**about, reason="expired"))
+            self._say(touch, TouchTaskRequested(**about, kind="text_not_sent", due_at=self.now, reason="expired"))
+        elif answer == "sent":
+            self._sent(touch)
+        elif answer == "reply_in_flight":
+            until = self.now + timedelta(seconds=30)
+            self._say(touch, TouchSuppressed(**about, reason=answer, until=until))
+        elif answer == "refused":
+            self._say(touch, TouchFailed(**about, reason="refused"))
+        else:
+            self._say(touch, TouchTaskRequested(**about, kind="text_not_sent", due_at=self.now, reason="unknown"))
+
+    def prove(self) -> None:
+        """Have a receipt prove a text that was in doubt."""
+        for id_, touch in self.deliveries.items():
+            last = self.results[id_][-1].data if self.results[id_] else None
+            if isinstance(last, TouchTaskRequested) and last.reason == "unknown":
+                self._sent(touch)
+                return
+
+    def _sent(self, touch: TouchDue) -> None:
+        about = touch.model_dump(include=set(TouchRef.model_fields))
+        self._say(
+            touch,
+            TouchSent(
+                **about, sid="SM1", body="hi", template="t", template_version=1, variant="free", sent_at=self.now,
+                from_number="+12125550100",
+            ),
+        )  # fmt: skip
+
+    def _say(self, touch: TouchDue, data: TouchResult) -> None:
+        event = envelope(data, f"{touch.touch_id}:{data.TYPE}", self.now, "ringback/notifier")
+        self.results[touch.touch_id].append(event)
+        self.logs[TouchResult.TOPIC].append(event)
+
+    # -- what there is to see --
+
+    def texts(self) -> list[tuple[str, str]]:
+        """Return sequence and step of every text that the provider has accepted."""
+        said = [event.data for events in self.results.values() for event in events]
+        return [(data.sequence_id, data.step) for data in said if isinstance(data, TouchSent)]
+
+    def kept(self) -> Row:
+        """Return the row as a recovery would find it."""
+        return EMPTY if self.row is None else load(json.loads(self.row))
+
+    def told(self) -> set[tuple[str, str]]:
+        """Return sequence and step of everything whose end is told by some result."""
+        said = [event.data for event in self.logs[TouchResult.TOPIC]]
+        return {
+            (data.sequence_id, data.step)
+            for data in said
+            if isinstance(data, TouchRef) and getattr(data, "until", None) is None
+        }
+
+    def rest(self) -> bool:
+        """Do everything that can be done now, without another crash; return whether anything was."""
+        before = self._size()
+        while topics := self.unread():
+            self.take(topics[0])
+            while self.hand is not None:
+                self.write()
+            self.commit()
+        while self.hand is not None:
+            self.write()
+        self.commit()
+        self.keep_timers()
+        self.fire()
+        self.accept()
+        for touch in self.undelivered():
+            self.deliver(touch, "sent")
+        return self._size() != before
+
+    def _size(self) -> tuple[int, ...]:
+        return (sum(len(log) for log in self.logs.values()), len(self.timers), *self.finished.values())
