@@ -15,21 +15,31 @@ from services.sequencer.shell import handler
 from services.sequencer.worker import Worker
 
 
+def fence_settings(settings: SequencerSettings, data_dir: Path) -> FenceSettings:
+    """Return what the fence is told.
+
+    Args:
+        settings: the service's.
+        data_dir: an ephemeral folder, for when the settings name none.
+    """
+    return FenceSettings(
+        app_id=f"{settings.group_prefix}{SEQUENCER_APP}",
+        topics=(LeadEvent.TOPIC, TouchResult.TOPIC, TimerDue.TOPIC),
+        table=SEQUENCER_TABLE,
+        # A name that nobody gave is no name: two workers with the default one would put each other out for ever.
+        instance=settings.instance if "instance" in settings.model_fields_set else None,
+        data_dir=(settings.sequencer_data_dir or data_dir) / "faust",
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        session_timeout_s=settings.sequencer_session_timeout_s,
+        window=settings.sequencer_window,
+    )
+
+
 async def sequence(settings: SequencerSettings) -> int:
     """Run the sequencer until it is told to stop; return its exit code."""
     health, cadences = Health(), cadences_or_exit(settings.cadences)
     with tempfile.TemporaryDirectory(prefix="ringback-sequencer-", ignore_cleanup_errors=True) as folder:
-        fence = FenceSettings(
-            app_id=f"{settings.group_prefix}{SEQUENCER_APP}",
-            topics=(LeadEvent.TOPIC, TouchResult.TOPIC, TimerDue.TOPIC),
-            table=SEQUENCER_TABLE,
-            instance=settings.instance,
-            data_dir=(settings.sequencer_data_dir or Path(folder)) / "faust",
-            bootstrap_servers=settings.kafka_bootstrap_servers,
-            session_timeout_s=settings.sequencer_session_timeout_s,
-            window=settings.sequencer_window,
-        )
-        worker = Worker(fence, handler(cadences), health)
+        worker = Worker(fence_settings(settings, Path(folder)), handler(cadences), health)
         return await service.run("sequencer", settings, health, [worker, worker.watch])
 
 

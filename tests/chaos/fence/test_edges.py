@@ -6,7 +6,8 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
-from tests.chaos.fence.harness import rig_on
+from tests.chaos.fence.harness import PARTITIONS, SESSION_S, rig_on
+from tests.infra.polling import eventually
 from tests.infra.providers import Kafka
 
 
@@ -65,3 +66,23 @@ async def test_worker_told_to_stop_under_load_leaves_with_0_and_repeats_nothing(
         assert await rig.stop_all() == [0]
         assert await rig.wrong() == []
         assert sum(len(ids) for ids in (await rig.outputs()).values()) == 400, "SIGTERM commits what is finished"
+
+
+async def test_workers_without_names_share_the_partitions_and_hand_them_over_at_once_when_told_to_stop(
+    kafka: Kafka, app: str, tmp_path: Path
+) -> None:
+    """With a name that both share, they would put each other out for ever."""
+    async with rig_on(kafka.bootstrap_servers, app, tmp_path) as rig:
+        workers = [rig.worker("a"), rig.worker("b")]
+        for worker in workers:
+            worker.named = False
+            worker.start()
+        await eventually(lambda: [worker.status().get("partitions") for worker in workers] == [2, 2], 60, "shared")
+        workers[0].signal(signal.SIGTERM)
+        assert await workers[0].wait() == 0
+        await eventually(lambda: workers[1].status().get("partitions") == PARTITIONS, SESSION_S * 0.8, "handed over")
+        await rig.send(80)
+        await workers[1].at_end()
+        workers[1].signal(signal.SIGTERM)
+        assert await workers[1].wait() == 0
+        assert await rig.wrong() == []

@@ -256,7 +256,7 @@ async def main(args: argparse.Namespace) -> int:
         app_id=args.app,
         topics=tuple(args.topics.split(",")),
         table="rows",
-        instance=args.instance,
+        instance=args.instance or None,
         data_dir=Path(args.data_dir),
         bootstrap_servers=args.bootstrap,
         session_timeout_s=args.session_s,

@@ -1,21 +1,24 @@
 """The fence's own parts, without a broker: the lease and the pins."""
 
 import asyncio
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
+from services.sequencer.__main__ import fence_settings
 from services.sequencer.adapters.fence import UntestedVersion, check_pins
 from services.sequencer.adapters.fence.lease import Lease, watch_membership
 from services.sequencer.adapters.fence.pins import SOURCES, VERSIONS
+from services.sequencer.settings import SequencerSettings
 
 
 class Ended(Exception):
     """Stands for the end of the process."""
 
 
-def end(why: str) -> NoReturn:
-    raise Ended(why)
+def end(why: str, code: int) -> NoReturn:
+    raise Ended(f"{code}: {why}")
 
 
 class Time:
@@ -82,6 +85,26 @@ def test_worker_put_out_of_the_group_ends_unless_it_is_leaving(lease: Lease) -> 
     lease.lost()
 
 
+@pytest.mark.parametrize(("age", "code"), [(5.0, 78), (3600.0, 71)], ids=["the newer", "the older"])
+def test_newer_of_two_workers_of_one_name_ends_as_configuration_with_the_name(
+    time: Time, age: float, code: int
+) -> None:
+    lease = Lease(10.0, 60.0, instance="pod-3", clock=time, end=end)
+    lease.joined(time.now)
+    time.now += age
+    lease.answered(time.now, rebalancing=False)
+    with pytest.raises(Ended, match=f"{code}: another worker has the name 'pod-3'"):
+        lease.lost()
+
+
+def test_named_worker_whose_session_ran_out_is_no_clash_of_names(time: Time) -> None:
+    lease = Lease(10.0, 60.0, instance="pod-3", clock=time, end=end)
+    lease.joined(time.now)
+    time.now += 15
+    with pytest.raises(Ended, match="71: the group has put this worker out"):
+        lease.lost()
+
+
 class SyncGroupRequest:
     """Named as aiokafka's."""
 
@@ -122,6 +145,17 @@ async def test_coordinator_tells_the_lease_of_joins_heartbeats_and_loss(lease: L
     assert lease.left_s() == pytest.approx(2.5)
     with pytest.raises(Ended):
         coordinator.reset_generation()
+
+
+@pytest.mark.parametrize(("named", "instance"), [(None, None), ("pod-3", "pod-3"), ("0", "0")])
+def test_worker_is_a_named_member_of_the_group_only_where_somebody_named_it(
+    named: str | None, instance: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RINGBACK_INSTANCE", raising=False)
+    if named is not None:
+        monkeypatch.setenv("RINGBACK_INSTANCE", named)
+    monkeypatch.setenv("RINGBACK_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    assert fence_settings(SequencerSettings.load(), Path("unused")).instance == instance
 
 
 def test_installed_sources_are_the_tested_ones() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 from services.runtime.clock import boottime_s
-from services.runtime.exits import EXIT_LEASE_LOST
+from services.runtime.exits import EXIT_CONFIGURATION, EXIT_LEASE_LOST
 
 from .exits import end_process
 
@@ -23,8 +23,12 @@ SHARE = 0.85
 """Part of the session: the rest is for clocks that differ in rate and for the way to the broker."""
 
 
-def _end(why: str) -> NoReturn:
-    end_process(EXIT_LEASE_LOST, why)
+CLASH_S = 60.0
+"""Put out so soon after its start, with its session kept, a named worker is the newer of two of one name."""
+
+
+def _end(why: str, code: int = EXIT_LEASE_LOST) -> NoReturn:
+    end_process(code, why)
 
 
 class Lease:
@@ -35,9 +39,11 @@ class Lease:
         session_s: float,
         rebalance_s: float,
         *,
+        instance: str | None = None,
         clock: Callable[[], float] = boottime_s,
-        end: Callable[[str], NoReturn] = _end,
+        end: Callable[[str, int], NoReturn] = _end,
     ) -> None:
+        self._instance, self._first_joined = instance, math.inf
         self._session_s, self._rebalance_s, self._clock, self._end = session_s, rebalance_s, clock, end
         self._answered = -math.inf
         self._rebalance_by = math.inf
@@ -52,6 +58,7 @@ class Lease:
     def joined(self, sent: float) -> None:
         """Note that a join completed whose last request was sent at `sent`."""
         self._held = True
+        self._first_joined = min(self._first_joined, self._clock())
         self._rebalance_by = math.inf
         self._extend(sent)
 
@@ -71,8 +78,17 @@ class Lease:
 
     def lost(self) -> None:
         """Note that the group does not know us any more."""
-        if self._held and not self._closing:
-            self._end("the group has put this worker out")
+        if not self._held or self._closing:
+            return
+        if self._instance is None or self.left_s() <= 0:
+            self._end("the group has put this worker out", EXIT_LEASE_LOST)
+        # The session is kept, and yet we are out: somebody has joined under our name. The older one comes back and so
+        # finds the newer one, which must not come back.
+        newer = self._clock() - self._first_joined < CLASH_S
+        self._end(
+            f"another worker has the name {self._instance!r}: give each its own RINGBACK_INSTANCE, or none",
+            EXIT_CONFIGURATION if newer else EXIT_LEASE_LOST,
+        )
 
     def closing(self) -> None:
         """Note that we leave on purpose; from here on being unknown to the group is no accident."""
@@ -85,7 +101,7 @@ class Lease:
     def check(self, what: str) -> None:
         """Return only if `what` may be done now; else end the process."""
         if self._clock() >= self._until:
-            self._end(f"lease ran out {-self.left_s():.3f} s before: {what}")
+            self._end(f"lease ran out {-self.left_s():.3f} s before: {what}", EXIT_LEASE_LOST)
 
 
 def watch_membership(coordinator: Any, lease: Lease) -> None:

@@ -17,8 +17,9 @@ class FenceSettings:
     table: str
     """Name of the one table; its changelog is `<app_id>-<table>-changelog`."""
 
-    instance: str
-    """Stable name of this worker (the pod's), unique in the group: a restart within the session moves no partition."""
+    instance: str | None
+    """Stable name of this worker (the pod's), unique in the group: a restart within the session moves no partition. None: no
+    name; the worker leaves the group when it stops, and any number of them may run."""
 
     data_dir: Path
     """Ephemeral directory of this worker alone; wiped at start."""

@@ -63,7 +63,9 @@ class Fence:
     ) -> None:
         self.settings, self._handle, self._on_error, self._on_event_done = settings, handle, on_error, on_event_done
         self._repeat = repeat
-        self.lease = lease or Lease(settings.session_timeout_s, settings.rebalance_timeout_s)
+        self.lease = lease or Lease(
+            settings.session_timeout_s, settings.rebalance_timeout_s, instance=settings.instance
+        )
         self.windows: dict[int, PartitionWindow] = {}
         self._held: dict[int, set[TP]] = {}
         self._causes = Causes()
@@ -146,7 +148,7 @@ class Fence:
         await asyncio.gather(starting, return_exceptions=True)
 
     async def stop(self) -> None:
-        """Take no more events, finish those in flight, commit them and go; the group keeps our place."""
+        """Take no more events, finish those in flight, commit them and go; the group keeps a named worker's place."""
         self._stopping = True
         self.lease.closing()
         # Not asyncio.timeout: it cancels, and Faust may swallow the cancellation.
