@@ -23,7 +23,8 @@ EXITS: Final[Mapping[int, str]] = {
     ),
     EXIT_STOP_HUNG: "sequencer: told to stop, Faust did not within its limit; what was not committed comes again",
     EXIT_CONFIGURATION: (
-        "a setting, the directory, a cadence file or the number key is wrong; standard error lists every problem. "
+        "a setting, the directory, a cadence file, the number key or an installed package is wrong, or another sequencer "
+        "has this one's name; standard error or the log lists every problem. "
         "Starting it again does not help (sysexits.h: EX_CONFIG)"
     ),
 }

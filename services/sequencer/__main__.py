@@ -7,9 +7,10 @@ from schemas.leads import LeadEvent
 from schemas.topics import SEQUENCER_APP, SEQUENCER_TABLE
 from schemas.touches import TimerDue, TouchResult
 from services.runtime import service
+from services.runtime.exits import exit_with_problems
 from services.runtime.health import Health
 from services.sequencer.adapters.cadences import cadences_or_exit
-from services.sequencer.adapters.fence import FenceSettings
+from services.sequencer.adapters.fence import FenceSettings, UntestedVersion
 from services.sequencer.settings import SequencerSettings
 from services.sequencer.shell import handler
 from services.sequencer.worker import Worker
@@ -39,7 +40,10 @@ async def sequence(settings: SequencerSettings) -> int:
     """Run the sequencer until it is told to stop; return its exit code."""
     health, cadences = Health(), cadences_or_exit(settings.cadences)
     with tempfile.TemporaryDirectory(prefix="ringback-sequencer-", ignore_cleanup_errors=True) as folder:
-        worker = Worker(fence_settings(settings, Path(folder)), handler(cadences), health)
+        try:
+            worker = Worker(fence_settings(settings, Path(folder)), handler(cadences), health)
+        except UntestedVersion as error:
+            exit_with_problems("installed packages", error.problems)
         return await service.run("sequencer", settings, health, [worker, worker.watch])
 
 

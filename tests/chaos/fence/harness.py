@@ -144,6 +144,10 @@ class Rig:
         self.workers.append(made)
         return made
 
+    def source_of(self, key: str) -> str:
+        """Return the topic that a key's events usually stand in."""
+        return self.sources[sum(key.encode()) % 2]
+
     async def create_topics(self, **out_configs: str) -> None:
         """Create what the app needs."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
@@ -185,7 +189,8 @@ class Rig:
                 past = self.sent.setdefault(key, [])
                 event_id = f"{key}-{len(past) + 1}"
                 value = json.dumps({"id": event_id, "seq": len(past) + 1, **more}).encode()
-                topic = self.sources[(sum(key.encode()) + other_topic) % 2]
+                own = self.source_of(key)
+                topic = own if not other_topic else next(name for name in self.sources if name != own)
                 acks.append(await producer.send(topic, value, key=key.encode()))
                 past.append(event_id)
                 if rate and (late := began + i / rate - time.monotonic()) > 0:
@@ -208,7 +213,7 @@ class Rig:
                 past = self.sent.setdefault(key, [])
                 event_id = f"{key}-{len(past) + 1}"
                 value = json.dumps({"id": event_id, "seq": len(past) + 1}).encode()
-                acks.append(await producer.send(self.sources[sum(key.encode()) % 2], value, key=key.encode()))
+                acks.append(await producer.send(self.source_of(key), value, key=key.encode()))
                 past.append(event_id)
                 i += 1
                 if (late := began + i / rate - time.monotonic()) > 0:

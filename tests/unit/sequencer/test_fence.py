@@ -6,7 +6,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from services.sequencer.__main__ import fence_settings
+from services.runtime.exits import EXIT_CONFIGURATION
+from services.sequencer.__main__ import fence_settings, sequence
 from services.sequencer.adapters.fence import UntestedVersion, check_pins
 from services.sequencer.adapters.fence.lease import Lease, watch_membership
 from services.sequencer.adapters.fence.pins import SOURCES, VERSIONS
@@ -170,3 +171,22 @@ def test_other_version_or_source_is_refused_by_name() -> None:
         check_pins({"faust-streaming": "0.15.4"}, {})
     with pytest.raises(UntestedVersion, match="no_such_function"):
         check_pins({}, {"faust.streams:Stream.no_such_function": ""})
+
+
+def test_installation_that_was_not_tested_ends_the_sequencer_with_78_and_a_line_for_each_difference(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Starting it again does not help; a traceback would say less."""
+    monkeypatch.setenv("RINGBACK_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+
+    def differs() -> NoReturn:
+        raise UntestedVersion(["faust-streaming is 0.15.4, tested with 0.15.3", "source of x is 1, tested with 2"])
+
+    monkeypatch.setattr("services.sequencer.adapters.fence.worker.check_pins", differs)
+    with pytest.raises(SystemExit) as ended:
+        asyncio.run(sequence(SequencerSettings.load()))
+    assert ended.value.code == EXIT_CONFIGURATION
+    assert capsys.readouterr().err.splitlines() == [
+        "installed packages: faust-streaming is 0.15.4, tested with 0.15.3",
+        "installed packages: source of x is 1, tested with 2",
+    ]

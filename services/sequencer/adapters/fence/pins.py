@@ -5,7 +5,7 @@ version, run the chaos tests on it first, then print the new table with
 `python -m services.sequencer.adapters.fence.pins`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from services.runtime.pins import differences, source_hash
 
@@ -51,6 +51,8 @@ SOURCES: Mapping[str, str] = {
     "faust.transport.consumer:Consumer.stop_flow": "cf7e875a2b0d40e8",
     "faust.transport.consumer:Consumer.on_partitions_assigned": "29ce96596f05a18c",
     "faust.transport.consumer:Consumer.on_partitions_revoked": "d04b7ae72c6fc206",
+    "faust.transport.consumer:Consumer.on_buffer_drop": "4b57e8a418d5ad9c",
+    "faust.transport.consumer:Consumer.on_buffer_full": "c8961679e0bcdce5",
     "faust.transport.consumer:Consumer.perform_seek": "0e8c130ff4b0afd8",
     "faust.transport.consumer:Consumer.wait_empty": "e4662fe24f094819",
     "faust.transport.consumer:ThreadDelegateConsumer._getmany": "f9d47aa9010b5ff2",
@@ -64,6 +66,7 @@ SOURCES: Mapping[str, str] = {
     "faust.transport.drivers.aiokafka:Producer._new_producer": "e72355c3430ed02f",
     "faust.transport.drivers.aiokafka:Producer._settings_default": "9c39987fb719e984",
     "faust.transport.drivers.aiokafka:Producer._settings_extra": "a4c7bc41b6382223",
+    "faust.transport.drivers.aiokafka:Producer.flush": "36d0cb3615f65b01",
     "faust.transport.drivers.aiokafka:Producer.on_start": "219c9a7a785d77b2",
     "mode.utils.queues:FlowControlEvent": "1da8f905ab655e39",
     "mode.utils.queues:FlowControlQueue": "15f15a87fd6de428",
@@ -80,6 +83,8 @@ SOURCES: Mapping[str, str] = {
     "aiokafka.consumer.group_coordinator:GroupCoordinator.ensure_active_group": "33c84c1a93012e81",
     "aiokafka.consumer.group_coordinator:GroupCoordinator.reset_generation": "537aa37c531b4de9",
     "aiokafka.producer.message_accumulator:MessageAccumulator.add_message": "56ff7e6c19185f83",
+    "aiokafka.producer.message_accumulator:MessageAccumulator.drain_by_nodes": "fc995afbfc5718e2",
+    "aiokafka.producer.message_accumulator:MessageBatch.expired": "3b28f15f56f2acb1",
     "aiokafka.producer.producer:AIOKafkaProducer.send": "08ce81263f439838",
     "aiokafka.producer.sender:SendProduceReqHandler": "708c9da866caf440",
     "aiokafka.producer.sender:Sender._send_produce_req": "aea01ae4b6c794cc",
@@ -88,7 +93,15 @@ SOURCES: Mapping[str, str] = {
 
 
 class UntestedVersion(RuntimeError):
-    """Faust, mode or aiokafka is not what the fence was tested against; nothing was started."""
+    """Faust, mode or aiokafka is not what the fence was tested against; nothing was started.
+
+    Attributes:
+        problems: every package and function that differs.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("the fence was not tested against this installation: " + "; ".join(problems))
 
 
 def check_pins(versions: Mapping[str, str] = VERSIONS, sources: Mapping[str, str] = SOURCES) -> None:
@@ -99,7 +112,7 @@ def check_pins(versions: Mapping[str, str] = VERSIONS, sources: Mapping[str, str
     """
     wrong = differences(versions, sources)
     if wrong:
-        raise UntestedVersion("the fence was not tested against this installation: " + "; ".join(wrong))
+        raise UntestedVersion(wrong)
 
 
 if __name__ == "__main__":
