@@ -66,15 +66,15 @@ class MongoTimers:
             )
             for timer in timers
         ]
-        known: set[str] = set()
+        known: set[int] = set()
         with mongo_errors():
             try:
                 await self._timers.bulk_write(writes, ordered=False)
             except BulkWriteError as error:
                 if not only_duplicates(error):
                     raise
-                known = {timers[found["index"]].timer_id for found in error.details["writeErrors"]}
-        return {timer.timer_id for timer in timers} - known
+                known = {found["index"] for found in error.details["writeErrors"]}
+        return {timer.timer_id for n, timer in enumerate(timers) if n not in known}
 
     async def claim(self, due_by: datetime, limit: int, lease_s: float) -> Claim:
         """Take pending timers."""

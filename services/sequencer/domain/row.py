@@ -49,6 +49,7 @@ class StepState:
         attempt: which one; the first is 1.
         at: when this attempt is (or was) due; once sent, when it was.
         stop: what ends it when the notifier gives it back, as a `Stop`; empty: nothing.
+        base: what its expiry counts from, where that is not `at`: holds for technical reasons do not move it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class StepState:
     attempt: int = 1
     at: datetime | None = None
     stop: str = ""
+    base: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

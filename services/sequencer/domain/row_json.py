@@ -32,7 +32,7 @@ def dump(row: Row) -> RowJson:
             found.local_day.isoformat(),
             _us(found.call_ended_at),
             _local(found.morning),
-            [[step.name, step.status.value, step.attempt, _us(step.at), step.stop] for step in found.steps],
+            [_step(step) for step in found.steps],
         ],
         "e": row.last_event,
         "f": [_effect(effect) for effect in row.last_effects],
@@ -71,12 +71,18 @@ def _read_sequence(raw: list[Any]) -> CallerSequence:
         local_day=date.fromisoformat(day),
         call_ended_at=_at(ended),
         morning=_read_local(morning),
-        steps=tuple(
-            [
-                StepState(name=name, status=_STATUSES[status], attempt=attempt, at=_read_us(at), stop=stop)
-                for name, status, attempt, at, stop in steps
-            ]
-        ),
+        steps=tuple([_read_step(*step) for step in steps]),
+    )
+
+
+def _step(step: StepState) -> list[Any]:
+    kept = [step.name, step.status.value, step.attempt, _us(step.at), step.stop]
+    return kept if step.base is None else [*kept, _us(step.base)]
+
+
+def _read_step(name: str, status: str, attempt: int, at: int | None, stop: str, base: int | None = None) -> StepState:
+    return StepState(
+        name=name, status=_STATUSES[status], attempt=attempt, at=_read_us(at), stop=stop, base=_read_us(base)
     )
 
 

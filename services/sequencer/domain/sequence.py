@@ -39,7 +39,7 @@ def may_start(row: Row, missed: LeadOpened | LeadCalledAgain, now: datetime) -> 
 
 def start(row: Row, missed: LeadOpened | LeadCalledAgain, cadence: Cadence, now: datetime) -> RowAndEffects:
     """Start a sequence: the first text and every phone step get their time, later texts wait for the one before."""
-    ended, morning = missed.call.ended_at, missed.callback_morning
+    ended, morning = _ended_at(missed, now), missed.callback_morning
     states: list[StepState] = []
     effects: list[Effect] = []
     first = cadence.first_text
@@ -52,20 +52,20 @@ def start(row: Row, missed: LeadOpened | LeadCalledAgain, cadence: Cadence, now:
         state, effect = _schedule(cadence, step, attempt=1, due_at=due_at, now=now, local=local)
         states.append(state)
         effects.append(effect)
-    return replace(row, phase=Phase.RECOVERING, sequence=_sequence(missed, cadence.name, states)), tuple(effects)
+    return replace(row, phase=Phase.RECOVERING, sequence=_sequence(missed, cadence.name, states, now)), tuple(effects)
 
 
-def refuse(row: Row, missed: LeadOpened | LeadCalledAgain, cadence: Cadence, why: Stop) -> RowAndEffects:
+def refuse(row: Row, missed: LeadOpened | LeadCalledAgain, cadence: Cadence, why: Stop, now: datetime) -> RowAndEffects:
     """Note a sequence that may not happen: every step is dropped at once, each with the reason."""
     states = [StepState(name=step.name, status=StepStatus.DROPPED) for step in cadence.steps]
     effects = tuple(Suppress(step.name, 1, step.reason(why)) for step in cadence.steps)
-    return replace(row, sequence=_sequence(missed, cadence.name, states)), effects
+    return replace(row, sequence=_sequence(missed, cadence.name, states, now)), effects
 
 
 def callback_only(row: Row, missed: LeadOpened | LeadCalledAgain, now: datetime) -> RowAndEffects:
     """Ask for the callback at once, without a text (fact C11). The leads service, which has seen the call, ranks it."""
     if row.sequence is None:  # the row was lost: the request still needs a sequence to be about
-        row = replace(row, sequence=_sequence(missed, missed.cadence, []))
+        row = replace(row, sequence=_sequence(missed, missed.cadence, [], now))
     request = RequestTask(
         step="called-again",
         # The lead's own count: every further call is a request of its own, and a replay repeats the same one.
@@ -100,14 +100,20 @@ def stop(row: Row, cadence: Cadence | None, why: Stop) -> RowAndEffects:
 
 def sent(row: Row, cadence: Cadence | None, state: StepState, *, at: datetime, now: datetime) -> RowAndEffects:
     """A text has left: the next one counts its delay from this moment."""
-    row = _with(row, replace(state, status=StepStatus.SENT, at=at))
+    row = _with(row, replace(state, status=StepStatus.SENT, at=at, base=state.base or state.at))
     return _advance(row, cadence, after=state.name, base=at, now=now)
 
 
-def again(row: Row, cadence: Cadence | None, state: StepState, *, until: datetime, now: datetime) -> RowAndEffects:
-    """The attempt failed for now: make another at `until`, unless something has ended the step meanwhile."""
-    step = cadence.step(state.name) if cadence else None
-    if row.sequence is None or row.sequence.finished:  # sent long ago, and only now refused by the carrier
+def again(
+    row: Row, cadence: Cadence | None, state: StepState, *, until: datetime, now: datetime, by_law: bool = False
+) -> RowAndEffects:
+    """The attempt failed for now: make another at `until`, unless something has ended the step meanwhile.
+
+    Where the law held it (`by_law`), its expiry counts from `until`. Any other hold leaves the expiry where it is, and the
+    next attempt comes no later than that: the notifier then says that it is too late, and a person calls.
+    """
+    step, found = cadence.step(state.name) if cadence else None, row.sequence
+    if found is None or found.finished:  # sent long ago, and only now refused by the carrier
         return not_sent(row, cadence, state, now)
     if cadence is None or step is None or state.stop or row.phase is Phase.STOPPED:
         dropped = replace(state, status=StepStatus.DROPPED, attempt=state.attempt + 1, stop="")
@@ -115,7 +121,9 @@ def again(row: Row, cadence: Cadence | None, state: StepState, *, until: datetim
         suppressed = Suppress(state.name, dropped.attempt, reason)
         row, effects = _never_left(_with(row, dropped), cadence, state.name, now)
         return row, (suppressed, *effects)
-    changed, effect = _schedule(cadence, step, attempt=state.attempt + 1, due_at=until, now=now)
+    base = until if by_law else state.base or state.at or found.call_ended_at
+    due_at = min(until, base + step.expires_after)
+    changed, effect = _schedule(cadence, step, attempt=state.attempt + 1, due_at=due_at, now=now, base=base)
     return _with(row, changed), (effect,)
 
 
@@ -151,7 +159,8 @@ def fire(row: Row, cadence: Cadence | None, state: StepState) -> RowAndEffects:
             reason=step.name,
         )
         return _with(row, replace(state, status=StepStatus.SENT)), (request,)
-    touch = _touch(cadence, step, state.attempt, state.at or found.call_ended_at)
+    due_at = state.at or found.call_ended_at
+    touch = _touch(cadence, step, state.attempt, due_at, state.base or due_at)
     return _with(row, replace(state, status=StepStatus.DUE)), (touch,)
 
 
@@ -162,11 +171,18 @@ def settled(row: Row) -> Row:
     return row
 
 
-def _sequence(missed: LeadOpened | LeadCalledAgain, cadence: str, states: list[StepState]) -> CallerSequence:
+def _ended_at(missed: LeadOpened | LeadCalledAgain, now: datetime) -> datetime:
+    """Return when a call ended; a phone system whose clock is ahead delays no text."""
+    return min(missed.call.ended_at, now)
+
+
+def _sequence(
+    missed: LeadOpened | LeadCalledAgain, cadence: str, states: list[StepState], now: datetime
+) -> CallerSequence:
     return CallerSequence(
         cadence=cadence,
         local_day=missed.local_day,
-        call_ended_at=missed.call.ended_at,
+        call_ended_at=_ended_at(missed, now),
         morning=missed.callback_morning,
         steps=tuple(states),
     )
@@ -176,28 +192,38 @@ def _with(row: Row, state: StepState) -> Row:
     return row.following(row.sequence.having(state)) if row.sequence else row
 
 
-def _touch(cadence: Cadence, step: Step, attempt: int, due_at: datetime) -> EmitTouch:
+def _touch(cadence: Cadence, step: Step, attempt: int, due_at: datetime, base: datetime) -> EmitTouch:
     return EmitTouch(
         step=step.name,
         attempt=attempt,
         template=step.template,
         lane=step.lane,
         due_at=due_at,
-        # The first attempt is due at its base and a later one at the last `until`: expiry counts from whichever it is.
-        expires_at=due_at + step.expires_after,
+        expires_at=base + step.expires_after,
         first=step.name == cadence.first_text,
     )
 
 
 def _schedule(
-    cadence: Cadence, step: Step, *, attempt: int, due_at: datetime, now: datetime, local: LocalTime | None = None
+    cadence: Cadence,
+    step: Step,
+    *,
+    attempt: int,
+    due_at: datetime,
+    now: datetime,
+    local: LocalTime | None = None,
+    base: datetime | None = None,
 ) -> tuple[StepState, Effect]:
-    """Give an attempt at a step its time: a timer, or the touch itself when that time has come."""
+    """Give an attempt at a step its time: a timer, or the touch itself when that time has come.
+
+    Its expiry counts from `base`; None: from `due_at`.
+    """
+    kept = None if base == due_at else base
     if due_at > now or step.channel == "phone":
-        timed = StepState(name=step.name, status=StepStatus.TIMED, attempt=attempt, at=due_at)
+        timed = StepState(name=step.name, status=StepStatus.TIMED, attempt=attempt, at=due_at, base=kept)
         return timed, SetTimer(step=step.name, attempt=attempt, due_at=due_at, due_local=local)
-    due = StepState(name=step.name, status=StepStatus.DUE, attempt=attempt, at=due_at)
-    return due, _touch(cadence, step, attempt, due_at)
+    due = StepState(name=step.name, status=StepStatus.DUE, attempt=attempt, at=due_at, base=kept)
+    return due, _touch(cadence, step, attempt, due_at, base or due_at)
 
 
 def _advance(row: Row, cadence: Cadence | None, *, after: str, base: datetime, now: datetime) -> RowAndEffects:

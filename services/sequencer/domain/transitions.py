@@ -99,7 +99,7 @@ def _callback_only(row: Row, data: LeadOpened | LeadCalledAgain, now: datetime, 
 def _refuse(row: Row, data: LeadOpened | LeadCalledAgain, now: datetime, cadences: Cadences) -> Decision:
     if not sequence.may_start(row, data, now):
         return Decision(row, ignored="texting_stopped")
-    return Decision(*sequence.refuse(row, data, _cadence(data, cadences), Stop.OPTED_OUT))
+    return Decision(*sequence.refuse(row, data, _cadence(data, cadences), Stop.OPTED_OUT, now))
 
 
 def _cadence(data: LeadOpened | LeadCalledAgain, cadences: Cadences) -> Cadence:
@@ -155,7 +155,8 @@ def _suppressed(row: Row, data: TouchSuppressed, now: datetime, cadences: Cadenc
     if data.reason == "already_sent":  # another attempt of this step has left: that is what counts
         row, effects = sequence.sent(row, cadence, state, at=now, now=now)
     elif data.until is not None:
-        row, effects = sequence.again(row, cadence, state, until=data.until, now=now)
+        by_law = data.reason == "quiet_hours"
+        row, effects = sequence.again(row, cadence, state, until=data.until, now=now, by_law=by_law)
     else:
         row, effects = sequence.not_sent(row, cadence, state, now)
     return Decision(sequence.settled(row), effects)

@@ -7,6 +7,7 @@ import pytest
 from schemas.base import EventData, LocalTime
 from schemas.envelope import Event
 from schemas.leads import (
+    CallOfLead,
     LeadAssigned,
     LeadAttempted,
     LeadCalledAgain,
@@ -22,6 +23,7 @@ from schemas.touches import TouchDelivered, TouchFailed, TouchSent, TouchSuppres
 from services.sequencer.domain.effects import EmitTouch, RequestTask, SetTimer, Suppress
 from services.sequencer.domain.machine import SOURCE, decide
 from services.sequencer.domain.row import EMPTY, Phase
+from services.sequencer.domain.row_json import dump, load
 from services.sequencer.errors import UnknownCadence
 from tests.unit.sequencer.build import (
     CADENCES,
@@ -49,14 +51,14 @@ def timer(step: str, due_at: datetime, attempt: int = 1, due_local: LocalTime | 
     return SetTimer(step=step, attempt=attempt, due_at=due_at, due_local=due_local)
 
 
-def first_text(due_at: datetime, attempt: int = 1) -> EmitTouch:
+def first_text(due_at: datetime, attempt: int = 1, base: datetime | None = None) -> EmitTouch:
     return EmitTouch(
         step="text-now",
         attempt=attempt,
         template="missed_call_first",
         lane="urgent",
         due_at=due_at,
-        expires_at=due_at + timedelta(minutes=5),
+        expires_at=(base or due_at) + timedelta(minutes=5),
         first=True,
     )
 
@@ -196,12 +198,61 @@ def test_recovering_caller_whose_first_text_the_carrier_refused_gets_no_second()
     assert effects_of(OPENED, SENT, refused) == (Suppress("text-10min", 1, "first_text_missing"),)
 
 
-def test_touch_suppressed_until_comes_back_then_as_the_next_attempt_with_a_later_expiry() -> None:
+def test_touch_held_for_a_technical_reason_comes_back_with_the_expiry_it_had() -> None:
+    """A late first text is worse than none: five minutes after the call's end, whatever held it (design 3)."""
     until = T0 + timedelta(seconds=31)
     gated = result(TouchSuppressed, "text-now", T0 + timedelta(seconds=1), reason="reply_in_flight", until=until)
     row, decisions = played(OPENED, gated)
     assert decisions[-1].effects == (timer("text-now", until, attempt=2),)
-    assert decide(row, tick("text-now", until, attempt=2), CADENCES).effects == (first_text(until, attempt=2),)
+    row = load(dump(row))
+    assert decide(row, tick("text-now", until, attempt=2), CADENCES).effects == (first_text(until, 2, ENDED),)
+
+
+def test_touch_held_by_the_law_comes_back_with_an_expiry_that_counts_from_the_opening() -> None:
+    until = T0 + timedelta(hours=9)
+    gated = result(TouchSuppressed, "text-now", T0 + timedelta(seconds=1), reason="quiet_hours", until=until)
+    row, _ = played(OPENED, gated)
+    held = decide(row, tick("text-now", until, attempt=2), CADENCES)
+    assert held.effects == (first_text(until, attempt=2),)
+    later = until + timedelta(seconds=30)
+    technical = result(TouchSuppressed, "text-now", until, 2, reason="reply_in_flight", until=later)
+    row = decide(held.row, technical, CADENCES).row
+    assert decide(row, tick("text-now", later, attempt=3), CADENCES).effects == (first_text(later, 3, until),)
+
+
+def test_touch_held_again_and_again_ends_at_its_expiry_and_never_goes_hours_later() -> None:
+    """120 holds of 30 seconds would carry it past the hour for which the tail of replies keeps a STOP."""
+    row, now, expires = played(OPENED)[0], T0, ENDED + timedelta(minutes=5)
+    for attempt in range(1, 200):
+        if now >= expires:
+            break
+        now += timedelta(seconds=1)
+        until = now + timedelta(seconds=30)
+        gated = result(TouchSuppressed, "text-now", now, attempt, reason="reply_in_flight", until=until)
+        held = decide(row, gated, CADENCES)
+        (effect,) = held.effects
+        assert isinstance(effect, SetTimer)
+        now = effect.due_at
+        fired = decide(held.row, tick("text-now", now, attempt + 1), CADENCES)
+        assert [touch.expires_at for touch in fired.effects if isinstance(touch, EmitTouch)] == [expires]
+        row = fired.row
+    assert now == expires
+    late = result(TouchSuppressed, "text-now", now, attempt, reason="expired")
+    assert decide(row, late, CADENCES).effects == (Suppress("text-10min", 1, "first_text_missing"),)
+
+
+def test_text_that_failed_for_now_keeps_its_expiry() -> None:
+    failed = result(TouchFailed, "text-now", T0 + timedelta(minutes=4, seconds=30), retriable=True)
+    (effect,) = played(OPENED, failed)[1][-1].effects
+    assert isinstance(effect, SetTimer)
+    assert effect.due_at == ENDED + timedelta(minutes=5), "no later than its expiry: the notifier then says so"
+
+
+def test_call_that_ends_in_the_future_delays_no_text() -> None:
+    """A phone system's clock may be ahead of ours."""
+    call = CallOfLead(call_id="CA1", outcome="missed", ended_at=T0 + timedelta(minutes=4))
+    touch, _ = effects_of(lead(LeadOpened, 1, call=call))
+    assert touch == first_text(T0)
 
 
 def test_touch_suppressed_until_after_a_reply_does_not_come_back() -> None:
