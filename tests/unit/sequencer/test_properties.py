@@ -164,7 +164,7 @@ class Caller(RuleBasedStateMachine):
         if not isinstance(data, TouchDue):
             return
         assert not self.stopped, "a text after an opt-out"
-        assert data.expires_at > data.due_at
+        assert data.expires_at >= data.due_at  # equal: a hold that ends no sooner than the expiry
         if data.attempt > 1:
             assert (data.sequence_id, data.step, data.attempt - 1) in self.again, "two touches of one step"
         self.days[data.sequence_id, data.step, data.attempt] += 1
