@@ -10,7 +10,7 @@ from services.runtime import service
 from services.runtime.exits import exit_with_problems
 from services.runtime.health import Health
 from services.sequencer.adapters.cadences import cadences_or_exit
-from services.sequencer.adapters.fence import FenceSettings, UntestedVersion
+from services.sequencer.adapters.fence import FenceSettings, UntestedVersion, remove_at_end
 from services.sequencer.settings import SequencerSettings
 from services.sequencer.shell import handler
 from services.sequencer.worker import Worker
@@ -40,6 +40,7 @@ async def sequence(settings: SequencerSettings) -> int:
     """Run the sequencer until it is told to stop; return its exit code."""
     health, cadences = Health(), cadences_or_exit(settings.cadences)
     with tempfile.TemporaryDirectory(prefix="ringback-sequencer-", ignore_cleanup_errors=True) as folder:
+        remove_at_end(Path(folder))
         try:
             worker = Worker(fence_settings(settings, Path(folder)), handler(cadences), health)
         except UntestedVersion as error:

@@ -16,6 +16,7 @@ from services.sequencer.adapters.fence import (
     UNCHANGED,
     Fence,
     FenceSettings,
+    Halt,
     Incoming,
     Outcome,
     Send,
@@ -89,8 +90,9 @@ class Worker:
         try:
             self._limit.note(event.topic, event.partition, failed=failed)
         except TooManyDeadLetters as error:
-            self._health.unready("dead letters", str(error))
-            raise
+            # Up and unready: a process that ends is started again, and its count begins anew until the topic is empty.
+            self._health.unready("dead letters", f"{error}; no event is handled until a fixed version is started")
+            raise Halt(str(error)) from error
 
     async def _busy_with(self) -> str | None:
         if not self._fence.is_ready():

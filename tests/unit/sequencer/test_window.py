@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from services.runtime.handled import APPLIED
-from services.sequencer.adapters.fence import Send
+from services.sequencer.adapters.fence import Halt, Send
 from services.sequencer.adapters.fence.window import InFlight, PartitionWindow
 from tests.infra.polling import eventually
 
@@ -24,6 +24,7 @@ class Rig:
 
     size: int = 4
     row_of: set[bytes] = field(default_factory=lambda: {b"a", b"b", b"c", b"d"})
+    halt_at: bytes = b""
     repeats_of: set[bytes] = field(default_factory=set)
     story: list[str] = field(default_factory=list)
     acks: dict[str, asyncio.Future[Any]] = field(default_factory=dict)
@@ -37,6 +38,8 @@ class Rig:
     def _take(self, event: Any) -> InFlight:
         key = event.message.key
         name = key.decode()
+        if key == self.halt_at:
+            raise Halt("too many dead letters")
         self.story.append(f"take {name}")
         return InFlight(
             event=event,
@@ -138,6 +141,16 @@ async def test_window_takes_no_more_than_its_size(rig: Rig) -> None:
     rig.offer("a", "b", "c", "d", "e")
     assert "take e" not in await rig.still()
     assert len(rig.window) == 4
+
+
+async def test_window_that_is_told_to_halt_takes_nothing_more_and_finishes_what_is_in_flight(rig: Rig) -> None:
+    rig.halt_at = b"b"
+    rig.offer("a", "b", "c")
+    assert await rig.still() == ["take a", "row a"]
+    await rig.ack("row a")
+    await rig.ack("out a")
+    assert await rig.still() == ["out a", "finish a"]
+    assert [event.message.key for event in rig.window.waiting] == [b"b", b"c"], "they come again, and in their order"
 
 
 @pytest.mark.parametrize("what", ["row a", "out a"])

@@ -9,10 +9,10 @@ from prometheus_client import REGISTRY
 
 from schemas.envelope import encode
 from schemas.leads import LeadOpened
-from services.runtime.dead_letters import DEAD_LETTER_FREE, TooManyDeadLetters
+from services.runtime.dead_letters import DEAD_LETTER_FREE
 from services.runtime.handled import APPLIED, DEAD_LETTERED, ignored
 from services.runtime.health import Health
-from services.sequencer.adapters.fence import UNCHANGED, FenceSettings, Incoming
+from services.sequencer.adapters.fence import UNCHANGED, FenceSettings, Halt, Incoming
 from services.sequencer.shell import handler
 from services.sequencer.worker import Worker
 from tests.infra.polling import eventually
@@ -117,10 +117,11 @@ def test_record_that_cannot_be_read_is_a_dead_letter_with_its_bytes_and_reason(r
     assert dict(headers)["dlq_offset"] == b"7"
 
 
-def test_worker_stops_rather_than_empties_a_topic_into_dead_letters(rig: Rig) -> None:
+def test_worker_halts_unready_rather_than_empties_a_topic_into_dead_letters(rig: Rig) -> None:
+    """A process that ended would be started again, with a count that begins anew."""
     for _ in range(DEAD_LETTER_FREE):
         rig.fence.on_error(record(), ValueError("ours"))
-    with pytest.raises(TooManyDeadLetters, match=r"leads\[0\]"):
+    with pytest.raises(Halt, match=r"leads\[0\]"):
         rig.fence.on_error(record(), ValueError("ours"))
     assert "dead letters" in rig.health.not_ready
 

@@ -26,7 +26,8 @@ Needs: source topics with equal partition counts, neither compacted nor transact
 0.1) with the same count; something that starts the process again when it ends. Rows are JSON-able dicts, never empty.
 """
 
-from .handler import UNCHANGED, Incoming, Outcome, Send, Unchanged, dead_letter
+from .exits import remove_at_end
+from .handler import UNCHANGED, Halt, Incoming, Outcome, Send, Unchanged, dead_letter
 from .lease import Lease
 from .pins import UntestedVersion, check_pins
 from .settings import FenceSettings
@@ -39,6 +40,7 @@ __all__ = [
     "Fence",
     "FenceRefusal",
     "FenceSettings",
+    "Halt",
     "Incoming",
     "Lease",
     "Outcome",
@@ -48,5 +50,6 @@ __all__ = [
     "UntestedVersion",
     "check_pins",
     "dead_letter",
+    "remove_at_end",
     "run_until_stopped",
 ]

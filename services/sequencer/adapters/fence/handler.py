@@ -22,6 +22,10 @@ class Unchanged:
 UNCHANGED: Final = Unchanged()
 
 
+class Halt(Exception):
+    """Out of `on_error`: take no event any more, this one included, and stay up; says why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
     """One record as the broker keeps it."""

@@ -20,7 +20,7 @@ from typing import Any, Final, NoReturn
 
 from services.runtime.handled import Handled
 
-from .handler import Send
+from .handler import Halt, Send
 
 YIELD_AFTER: Final = 50
 """So many events are finished at a stretch before everything else on the loop has its turn."""
@@ -57,7 +57,7 @@ class PartitionWindow:
 
     Args:
         size: most events in flight.
-        take: decides on an event and returns it for `in flight`; called strictly in the order of `offer`.
+        take: decides on an event; called strictly in the order of `offer`. After a Halt out of it nothing more is taken.
         send: hands one record to the producer; returns the future of its acknowledgement.
         finish: told of each event once all of it is acknowledged, in order.
         fail: told of anything that goes wrong; ends the process.
@@ -76,6 +76,7 @@ class PartitionWindow:
         self._keys: set[bytes | None] = set()
         self._flying: deque[InFlight] = deque()
         self.waiting: deque[Any] = deque()
+        self.closed = False
         self._to_write: asyncio.Queue[InFlight] = asyncio.Queue()
         self._to_send: asyncio.Queue[InFlight] = asyncio.Queue()
         self._to_finish: asyncio.Queue[InFlight] = asyncio.Queue()
@@ -115,7 +116,7 @@ class PartitionWindow:
 
     def is_free(self, key: bytes | None) -> bool:
         """Say whether an event of this key may be decided on now."""
-        return len(self._flying) < self._size and key not in self._keys
+        return not self.closed and len(self._flying) < self._size and key not in self._keys
 
     def offer(self, event: Any) -> None:
         """Take an event now, or put it in line."""
@@ -125,7 +126,12 @@ class PartitionWindow:
             self._put(event)
 
     def _put(self, event: Any) -> None:
-        entry = self._take(event)
+        try:
+            entry = self._take(event)
+        except Halt:
+            self.closed = True
+            self.waiting.appendleft(event)
+            return
         self._flying.append(entry)
         self._keys.add(entry.key)
         self._to_write.put_nowait(entry)

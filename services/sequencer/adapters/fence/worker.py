@@ -21,7 +21,7 @@ from services.runtime.offsets import Ends
 
 from .causes import Causes
 from .exits import end_process
-from .handler import Handle, Incoming, OnError, Repeat, Send, Unchanged, dead_letter, no_repeats
+from .handler import Halt, Handle, Incoming, OnError, Repeat, Send, Unchanged, dead_letter, no_repeats
 from .lease import Lease
 from .pins import check_pins
 from .recovery import FencedTableManager
@@ -41,7 +41,8 @@ class Fence:
         settings: this worker and its app.
         handle: decides; an exception out of it goes to `on_error` and never further.
         repeat: returns what the last event of a key's row sent, from the row alone.
-        on_error: says what comes of an event that `handle` could not handle; its own exception ends the process.
+        on_error: says what comes of an event that `handle` could not handle; its own exception ends the process, but for
+            Halt: then no event is taken any more and the process stays.
         on_event_done: told of each finished event: topic, how it ended, seconds from delivery to finish.
         lease: another lease; tests only.
     """
@@ -69,6 +70,7 @@ class Fence:
         self.windows: dict[int, PartitionWindow] = {}
         self._held: dict[int, set[TP]] = {}
         self._causes = Causes()
+        self._halted = False
         self.recoveries = 0
         self._finished: dict[TP, int] = {}
         self._ends = Ends(settings.bootstrap_servers)
@@ -188,6 +190,7 @@ class Fence:
         made = self.windows[partition] = self.Window(
             self.settings.window, take=self._take, send=self._send, finish=self._finish, fail=self._fail
         )
+        made.closed = self._halted
         made.start()
         return made
 
@@ -223,7 +226,11 @@ class Fence:
                 repeats = self._repeat(message.key, before)
             outcome = self._handle(incoming, before)
         except Exception as error:
-            outcome = self._on_error(incoming, error)
+            try:
+                outcome = self._on_error(incoming, error)
+            except Halt as why:
+                self._halt(why)
+                raise
         write = None
         if not isinstance(outcome.row, Unchanged):
             row = outcome.row
@@ -241,6 +248,13 @@ class Fence:
             sends=outcome.sends,
             rebalances=self.app.rebalancing_count,
         )
+
+    def _halt(self, why: Halt) -> None:
+        """Take nothing more, of any partition: one handler serves all. What is in flight is finished."""
+        log.critical("fence_halts", why=str(why))
+        self._halted = True
+        for window in self.windows.values():
+            window.closed = True
 
     def _connected(self) -> Any:
         if self._producer is None:
