@@ -6,6 +6,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from schemas.envelope import UndecodableEvent, Wire
+from services.runtime.clock import monotonic_s
 from services.runtime.dead_letters import DeadLetterLimit, TooManyDeadLetters
 from services.runtime.errors import PermanentError, TransientError
 from services.runtime.handled import OUTCOMES, Handled, count
@@ -30,6 +31,10 @@ log = structlog.get_logger(__name__)
 
 LOOK_S = 0.1
 ROWS_WAIT = "joining the group and reading the changelog"
+ASK_S = 5.0
+"""How often a recovery that is under way is asked whether it stands still."""
+BEAT = "rows"
+"""Stops where a recovery stands still though the broker answers, and for nothing else: liveness then ends the process."""
 STANDS_AFTER_S = 5.0
 """A partition of the broker that has kept events waiting for so long takes nothing."""
 
@@ -113,6 +118,7 @@ class Watch(Rounds):
     def __init__(self, fence: Fence, health: Health) -> None:
         super().__init__(health)
         self._fence = fence
+        self._asked_s = -ASK_S
 
     async def round(self) -> None:
         """Look once."""
@@ -124,8 +130,13 @@ class Watch(Rounds):
             self._health.ready("partitions")
         if self._fence.is_ready():
             self._health.ready("rows")
-        else:
-            self._health.unready("rows", ROWS_WAIT)
+            self._health.beat(BEAT)
+            return
+        self._health.unready("rows", ROWS_WAIT)
+        if monotonic_s() - self._asked_s >= ASK_S:
+            self._asked_s = monotonic_s()
+            if not await self._fence.recovery_stands():
+                self._health.beat(BEAT)
 
 
 def _repeat(key: bytes, row: TableRow) -> Sequence[Send]:

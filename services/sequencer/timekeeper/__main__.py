@@ -33,7 +33,7 @@ async def keep_time(settings: TimekeeperSettings) -> int:
     servers, health = settings.kafka_bootstrap_servers, Health()
     store = MongoTimers(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
     producer = KafkaProducer(servers, f"timekeeper-{settings.instance}")
-    keeper = Keeper(store, producer, settings.make_clock(), health)
+    keeper = Keeper(store, producer, settings.make_clock(), health, partitions=settings.topic_partitions)
     loop = ConsumerLoop(
         topics=[TimerSet.TOPIC],
         group=settings.group("timekeeper"),

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from aiokafka.partitioner import DefaultPartitioner
+
 from schemas.base import EventData
 from schemas.envelope import Event
+from schemas.topics import PARTITIONS
 from schemas.touches import TimerDue, TimerSet
 from services.runtime.clock import Clock
 from services.runtime.errors import TransientError
 from services.runtime.handled import APPLIED, Handled, ignored
 from services.runtime.health import Health
+from services.runtime.mongo_errors import StoreAway
 from services.runtime.producer import Producer
 from services.runtime.rounds import Rounds
 from services.sequencer.adapters.store import Claim, Timer, TimerStore
@@ -69,13 +73,18 @@ class Keeper(Rounds):
         producer: sends the ticks.
         clock: timers are due in its virtual time.
         health: told what it waits for.
+        partitions: how many the topic of the ticks has.
     """
 
     name = "timers"
     period_s = POLL_S
 
-    def __init__(self, store: TimerStore, producer: Producer, clock: Clock, health: Health) -> None:
+    def __init__(
+        self, store: TimerStore, producer: Producer, clock: Clock, health: Health, *, partitions: int = PARTITIONS
+    ) -> None:
         super().__init__(health)
+        self._partitions = list(range(partitions))
+        self._silent: set[int] = set()
         self._store, self._producer, self._clock = store, producer, clock
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
@@ -131,10 +140,18 @@ class Keeper(Rounds):
         self._health.idle_checks.append(self.busy_with)
 
     async def round(self) -> None:
-        """Fire everything that is due; note when the next timer is."""
+        """Fire everything that is due; note when the next timer is.
+
+        Raises:
+            TransientError: MongoDB or Kafka is away, or at least one partition of `sequencer-ticks`; the others have fired.
+        """
+        self._silent.clear()
         while await self.fire_due() == BATCH and not self.stopping:
             self._health.beat(self.name)
         self._next_due = await self._store.next_due()
+        if self._silent:
+            where = ", ".join(f"{TimerDue.TOPIC}[{partition}]" for partition in sorted(self._silent))
+            raise TransientError(f"no acknowledgement from {where}")
 
     async def rest(self) -> None:
         """Wait for the earliest timer, a new one, or a little while."""
@@ -150,12 +167,13 @@ class Keeper(Rounds):
                 task.cancel()
 
     async def fire_due(self) -> int:
-        """Fire one batch of what is due; return how many timers were claimed.
+        """Fire one batch of what is due, partition by partition, side by side; return how many timers were claimed.
 
-        Claimed timers that could not be fired fall back when the lease ends.
+        Claimed timers that could not be fired fall back when the lease ends. A partition that has not answered once is left
+        out until the next round: each try would cost all the others a time-out.
 
         Raises:
-            TransientError: MongoDB or Kafka is away.
+            TransientError: MongoDB or Kafka is away, for every partition of the batch.
         """
         now = self._clock.now()
         claim = await self._store.claim(now, BATCH, LEASE_S)
@@ -164,14 +182,36 @@ class Keeper(Rounds):
         for timer, at in later:
             await self._store.rearm(claim, timer.timer_id, at)
             TIMERS_REARMED.inc()
+        groups: dict[int, list[Timer]] = {}
+        for timer in due:
+            if (partition := self._partition_of(timer)) not in self._silent:
+                groups.setdefault(partition, []).append(timer)
+        fired = await asyncio.gather(*(self._fire_group(claim, group) for group in groups.values()))
+        if errors := {n: error for n, error in zip(groups, fired, strict=True) if error is not None}:
+            self._silent.update(errors)
+            if len(errors) == len(groups):
+                raise next(iter(errors.values()))
+        return len(claim)
+
+    def _partition_of(self, timer: Timer) -> int:
+        partition: int = DefaultPartitioner()(timer.key.encode(), self._partitions, self._partitions)
+        return partition
+
+    async def _fire_group(self, claim: Claim, timers: Sequence[Timer]) -> TransientError | None:
+        """Fire the timers of one partition; return why not, where the partition takes nothing now.
+
+        Each partition by itself: those that are acknowledged are marked, whatever becomes of the others.
+        """
         try:
-            await self._fire(claim, due)
-        except TransientError:
+            await self._fire(claim, timers)
+        except StoreAway:
             raise
+        except TransientError as error:
+            return error
         except Exception:
             # One timer whose tick can never be sent must not hold back the others that are due with it.
-            await self.each(due, lambda timer: self._fire(claim, [timer]), key=lambda timer: timer.timer_id)
-        return len(claim)
+            await self.each(timers, lambda timer: self._fire(claim, [timer]), key=lambda timer: timer.timer_id)
+        return None
 
     async def _fire(self, claim: Claim, timers: Sequence[Timer]) -> None:
         if not timers:

@@ -26,7 +26,7 @@ class StillFence:
         self.handle, self.repeat, self.on_error, self.on_event_done = handle, repeat, on_error, on_event_done
         self.ready, self.behind, self.recoveries = False, {"leads[0]": 2}, 0
         self.stands: dict[str, float] = {}
-        self.broken = False
+        self.broken = self.stuck = False
         self.stopped = asyncio.Event()
 
     async def start(self) -> None:
@@ -45,6 +45,9 @@ class StillFence:
 
     def standing(self, after_s: float) -> dict[str, float]:
         return self.stands
+
+    async def recovery_stands(self) -> bool:
+        return self.stuck
 
     async def pending(self) -> dict[str, int]:
         return self.behind
@@ -145,10 +148,21 @@ async def test_partition_that_takes_nothing_makes_the_worker_unready_by_name_and
     rig.fence.stands = {"touches[3]": 61.0}
     await rig.worker.watch.round()
     assert rig.health.not_ready["partitions"] == "no acknowledgement from touches[3] for 61 s"
-    assert "sequencer" not in rig.health.beats, "there is no beat that a standing partition could stop"
+    assert "rows" in rig.health.beats, "no beat depends on it"
     rig.fence.stands = {}
     await rig.worker.watch.round()
     assert "partitions" not in rig.health.not_ready
+
+
+@pytest.mark.parametrize("stuck", [True, False])
+async def test_recovery_that_stands_still_though_kafka_answers_gives_no_beat(rig: Rig, stuck: bool) -> None:
+    """Only another process goes on then; while Kafka does not answer, another one would not get further."""
+    rig.fence.stuck = stuck
+    await rig.worker.watch.round()
+    assert ("rows" not in rig.health.beats) is stuck
+    rig.fence.ready = True
+    await rig.worker.watch.round()
+    assert "rows" in rig.health.beats
 
 
 async def test_look_at_the_fence_that_fails_is_counted_and_the_next_look_works(rig: Rig) -> None:

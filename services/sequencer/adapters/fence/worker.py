@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from services.runtime.clock import monotonic_s
@@ -71,7 +72,7 @@ class Fence:
         self._held: dict[int, set[TP]] = {}
         self._causes = Causes()
         self._halted = False
-        self.recoveries = 0
+        self.recoveries, self._read_before = 0, -1
         self._finished: dict[TP, int] = {}
         self._ends = Ends(settings.bootstrap_servers)
         self._producer: Any = None
@@ -335,6 +336,22 @@ class Fence:
             if (began := window.oldest_s) is not None and now - began > after_s:
                 found[f"{window.waits_for() or self.settings.changelog_topic}[{number}]"] = now - began
         return found
+
+    async def recovery_stands(self) -> bool:
+        """Say whether rows are being read, none came since this was last asked, and yet every partition of them answers.
+
+        Then it is we who stand still, and only another process goes on; without an answer it is the broker.
+        """
+        read, before = self.table.recovered, self._read_before
+        self._read_before = read
+        if self.is_ready() or read != before:
+            return False
+        try:
+            mine = {tp.partition for tp in self.app.consumer.assignment() if tp.topic in self.settings.topics}
+        except ConsumerNotStarted:
+            return False
+        ends = await self._ends.of([TopicPartition(self.settings.changelog_topic, number) for number in mine])
+        return bool(ends) and None not in ends.values()
 
     async def pending(self) -> Mapping[str, int]:
         """Return how many events of each `topic[partition]` of ours are not finished; empty means at the end.
