@@ -30,10 +30,11 @@ from .exits import remove_at_end
 from .handler import UNCHANGED, Halt, Incoming, Outcome, Send, Unchanged, dead_letter
 from .lease import Lease
 from .pins import UntestedVersion, check_pins
+from .running import run_until_stopped
 from .settings import FenceSettings
 from .table import TableRow
 from .topics import FenceRefusal
-from .worker import Fence, run_until_stopped
+from .worker import Fence
 
 __all__ = [
     "UNCHANGED",

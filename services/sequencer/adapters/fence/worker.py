@@ -1,7 +1,6 @@
 """The fence itself: one agent, one table, one window a partition."""
 
 import asyncio
-import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -384,19 +383,3 @@ class Fence:
             for tp in sorted(assigned)
             if ends[TopicPartition(*tp)] > (at.get(tp) or 0)
         }
-
-
-async def run_until_stopped(fence: Fence, stop: asyncio.Event) -> None:
-    """Run a fence by itself until `stop` is set."""
-    await fence.start()
-    running = asyncio.create_task(fence.run())
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if running.done():
-        await running
-    await fence.stop()
-    running.cancel()  # a start that still waits for a broker does not notice that Faust was stopped
-    await fence.ended(running, "the start")
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
