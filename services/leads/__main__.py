@@ -7,15 +7,17 @@ from schemas.inbound import ReplyReceived
 from schemas.leads import LeadEvent
 from schemas.touches import TouchResult
 from services.leads.adapters.mongo import MongoLeads
+from services.leads.adapters.reading import CallFactsRead, partition_of
 from services.leads.assignment import Assigner
 from services.leads.connections import Connections
-from services.leads.rounds import Settler, Sweeper, busy_with
+from services.leads.rounds import Settler, Sweeper, Undecided, busy_with
 from services.leads.settings import LeadsSettings
 from services.leads.shell import Shell
 from services.runtime import service
 from services.runtime.consumer import ConsumerLoop
 from services.runtime.health import Health
 from services.runtime.lender_file import directory_or_exit
+from services.runtime.offsets import Ends
 from services.runtime.producer import KafkaProducer
 
 TOPICS = (CallFact.TOPIC, ReplyReceived.TOPIC, TouchResult.TOPIC)
@@ -27,7 +29,8 @@ async def run_leads(settings: LeadsSettings) -> int:
     key, directory = settings.number_key.get_secret_value(), directory_or_exit(settings.directory, clock.now())
     store = MongoLeads(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
     producer = KafkaProducer(servers, f"leads-{settings.instance}")
-    shell = Shell(store, producer, directory, clock, key)
+    partitions = settings.topic_partitions
+    shell = Shell(store, producer, directory, clock, key, partial(partition_of, partitions=partitions))
     loop = ConsumerLoop(
         topics=TOPICS,
         group=settings.group("leads"),
@@ -37,7 +40,7 @@ async def run_leads(settings: LeadsSettings) -> int:
         health=health,
         instance=settings.instance,
     )
-    settler = Settler(store, shell, clock, health, partial(loop.caught_up, CallFact.TOPIC))
+    reading = CallFactsRead(loop, Ends(servers), settings.group("leads"), partitions)
     health.idle_checks.append(partial(busy_with, store))
     connections = Connections(
         store=store,
@@ -47,7 +50,14 @@ async def run_leads(settings: LeadsSettings) -> int:
         servers=servers,
         topics=settings.topics(*TOPICS, LeadEvent.TOPIC),
     )
-    parts: list[service.Part] = [connections, loop, settler, Sweeper(store, shell, clock, health)]
+    parts: list[service.Part] = [
+        connections,
+        reading,
+        loop,
+        Settler(store, shell, clock, health, reading),
+        Undecided(store, shell, clock, health, reading),
+        Sweeper(store, shell, clock, health),
+    ]
     return await service.run("leads", settings, health, parts)
 
 

@@ -32,6 +32,8 @@ OPT_INS = Counter("ringback_opt_ins_total", "Opt-outs taken back.")
 OUTBOX_PENDING = Gauge("ringback_outbox_pending_leads", "Leads with something left to emit, as the sweeper last saw.")
 OUTBOX_SWEPT = Counter("ringback_outbox_swept_total", "Leads whose outbox the sweeper had to emit.")
 SETTLING = Gauge("ringback_calls_settling", "Calls that wait for facts, as the settler last saw.")
+UNDECIDED = Gauge("ringback_calls_undecided", "Calls that should have been decided a minute ago, as last seen.")
+SAID_UNDECIDED = Counter("ringback_undecided_tasks_total", "Calls that became a task because nobody could decide them.")
 CONFLICTS = Counter(
     "ringback_conditional_write_misses_total",
     "Writes that found the document changed by another; decided again.",

@@ -6,6 +6,8 @@ that make their repetition harmless. The lead, which says whether an event was a
 """
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeGuard
 
 import structlog
@@ -13,6 +15,7 @@ import structlog
 from schemas.base import EventData
 from schemas.calls import CallCompleted, CallFact, CallLegAnswered, CallStarted, VoicemailRecorded, VoicemailTranscribed
 from schemas.envelope import Event
+from schemas.ids import partition_key
 from schemas.inbound import ReplyReceived
 from schemas.touches import TouchDelivered, TouchResult
 from services.leads import metrics
@@ -41,9 +44,15 @@ class Shell:
     """Handles one event at a time per partition, several partitions side by side."""
 
     def __init__(
-        self, store: LeadStore, producer: Producer, directory: Directory, clock: Clock, number_key: str
+        self,
+        store: LeadStore,
+        producer: Producer,
+        directory: Directory,
+        clock: Clock,
+        number_key: str,
+        partition_of: Callable[[bytes], int],
     ) -> None:
-        self._store, self._clock = store, clock
+        self._store, self._clock, self._partition_of = store, clock, partition_of
         self._assigner = Assigner(store, directory)
         self._changes = LeadChanges(store, producer, clock)
         self._texts = Texts(store, self._changes, self._assigner, clock, number_key)
@@ -74,6 +83,8 @@ class Shell:
             if after is None:
                 await self._consequences(base, base, event)
                 return ignored("duplicate")
+            key_of = partition_key(after.lender_id, after.caller, after.call_id)
+            after = replace(after, partition=self._partition_of(key_of))
             if before is None:
                 stored = after if await self._store.insert_call(after) else None
             else:
@@ -121,6 +132,44 @@ class Shell:
             _count_decision(after)
             call = after
         await self._carry_out(call, first_try=first_try)
+
+    async def say_undecided(self, key: str) -> None:
+        """Give a call that nobody can decide to a person: a task, and no text. It is still decided once it can be."""
+        call = await self._store.find_call(key)
+        if call is None or call.outcome is not None:
+            return
+        if call.caller is not None:
+            await self._undecided(call, call.caller)
+        await self._store.note_undecided(key)
+        self._calls.forget(key)
+        metrics.SAID_UNDECIDED.inc()
+        log.warning("call_not_decided", call_id=call.call_id)
+
+    async def _undecided(self, call: Call, caller: str) -> None:
+        async for _ in tries("leads"):
+            found = await self._changes.change(
+                call.lender_id, caller, lambda lead: recovery.not_decided(lead, call, self._clock.now())
+            )
+            if found is not None:
+                await self._texts.own(found.lead, recovery.cause_undecided(call), call.over_at, dialled=call.dialled)
+                return
+            now = self._clock.now()
+            place = self._assigner.place(call.over_at, caller, call.branch_id, dialled=call.dialled)
+            # The texts first: whoever has put a STOP there has suppressed the number before.
+            earlier = await self._store.replies_of(call.lender_id, caller, EARLIER_TEXTS_LIMIT)
+            opted_out, owner_id = await asyncio.gather(
+                self._store.is_suppressed(self._texts.suppression(call.lender_id, caller)),
+                self._assigner.take(place, call.decision_id, now),
+            )
+            lead = recovery.open_for_task(
+                call, caller, place=place, owner_id=owner_id, now=now, opted_out=opted_out, earlier=earlier
+            )
+            if await self._store.insert_lead(lead, self._clock.real_now()):
+                metrics.LEADS_OPENED.inc()
+                await self._changes.emit(lead)
+                await self._texts.apply_others(lead)
+                return
+        raise TooMuchContention(f"lead of undecided call {call.key}")
 
     async def _carry_out(self, call: Call, *, first_try: bool) -> None:
         """Do what a decision causes; may be repeated at any point, `first_try` being true for its decider only."""

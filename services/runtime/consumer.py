@@ -236,3 +236,11 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         Waits for it, but not longer than `limit_s` real seconds; one partition's trouble keeps no other one out.
         """
         return await self._progress.caught_up_in(topic, limit_s)
+
+    def owned(self, topic: str) -> frozenset[int]:
+        """Return the partitions of a topic that are this instance's now."""
+        return frozenset(one.partition for one in self._consumer.assignment() if one.topic == topic)
+
+    async def finished(self, topic: str, partition: int) -> int | None:
+        """Return the offset of the first event of our partition that is not finished; None where that is not known."""
+        return await self._progress.reached(TopicPartition(topic, partition))

@@ -55,7 +55,7 @@ class Progress:
             return "no partitions yet"
         for partition, end in (await self._ends.of(assigned)).items():
             name = f"{partition.topic}[{partition.partition}]"
-            at = await self._reached(partition)
+            at = await self.reached(partition)
             if end is None or at is None:
                 return f"not known where {name} ends" if end is None else f"not known how far {name} is read"
             if at < end:
@@ -98,10 +98,10 @@ class Progress:
         )
 
     async def _gets_to(self, partition: TopicPartition, end: int) -> None:
-        while (at := await self._reached(partition)) is None or at < end:
+        while (at := await self.reached(partition)) is None or at < end:
             await asyncio.sleep(LOOK_S)
 
-    async def _reached(self, partition: TopicPartition) -> int | None:
+    async def reached(self, partition: TopicPartition) -> int | None:
         """Return the offset of the first event that is not finished; None where Kafka does not say."""
         if partition not in self._positions:
             try:

@@ -15,6 +15,7 @@ from schemas.envelope import Wire
 from services.leads.domain.messages import Reply, TouchRecord
 from services.leads.domain.model import (
     Call,
+    DueCall,
     Lead,
     Leg,
     OfficerState,
@@ -66,6 +67,22 @@ def to_document(value: Stored) -> Document:
 def from_document(model: type[T], document: Document) -> T:
     """Return the value in a document; fields of a newer version are left out."""
     return cast("T", _read(model, document))
+
+
+DUE_PROJECTION: Final = dict.fromkeys(("settle_at", "lender_id", "call_id", "caller", "outcome", "said_undecided"), 1)
+
+
+def due_call(document: Document) -> DueCall:
+    """Return what a settler needs of a due call; a document that lacks the rest keeps nobody from the others."""
+    return DueCall(
+        document["_id"],
+        document["settle_at"],
+        lender_id=document.get("lender_id", ""),
+        call_id=document.get("call_id", ""),
+        caller=document.get("caller"),
+        is_decided="outcome" in document,
+        said_undecided=document.get("said_undecided", False),
+    )
 
 
 def entry_document(entry: OutboxEntry) -> Document:

@@ -1,7 +1,7 @@
 """The store in memory, for unit tests: documents pass through BSON, so that times and types come back as from MongoDB."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,11 +9,11 @@ from typing import Any
 import bson
 from bson.codec_options import CodecOptions
 
-from services.leads.adapters.documents import entry_document, from_document, to_document
+from services.leads.adapters.documents import due_call, entry_document, from_document, to_document
 from services.leads.adapters.store import HISTORY_LIMIT, TALKS_LIMIT
 from services.leads.domain.call_outcome import talked_at
 from services.leads.domain.messages import Message, Reply
-from services.leads.domain.model import Call, Lead, OfficerState, Task
+from services.leads.domain.model import Call, DueCall, Lead, OfficerState, Task
 from services.policy.suppression import KEY_CHECK_ID
 from services.runtime.mongo_errors import StoreAway, StoreRefused
 
@@ -76,15 +76,30 @@ class MemoryLeads:
         stored = self.calls.get(before.key)
         if stored is None or stored["rev"] != before.rev:
             return None
-        after = replace(after, rev=before.rev + 1, applied=stored["applied"])
+        said = stored.get("said_undecided", False)
+        after = replace(after, rev=before.rev + 1, applied=stored["applied"], said_undecided=said)
         self.calls[before.key] = _kept(to_document(after))
         return after
 
-    async def calls_due(self, now: datetime, limit: int) -> list[str]:
+    async def calls_due(self, now: datetime, partitions: Iterable[int], limit: int) -> list[DueCall]:
         """Return due calls."""
         await self._ask("calls_due")
-        due = [call for call in self.calls.values() if "settle_at" in call and call["settle_at"] <= now]
-        return [call["_id"] for call in sorted(due, key=lambda one: one["settle_at"])[:limit]]
+        mine = {*partitions, None}
+        return self._due(now, limit, lambda call: "outcome" in call or call.get("partition") in mine)
+
+    async def calls_undecided(self, since: datetime, limit: int) -> list[DueCall]:
+        """Return calls that were due and are undecided."""
+        await self._ask("calls_undecided")
+        return self._due(since, limit, lambda call: "outcome" not in call)
+
+    def _due(self, now: datetime, limit: int, fits: Callable[[dict[str, Any]], bool]) -> list[DueCall]:
+        due = [call for call in self.calls.values() if "settle_at" in call and call["settle_at"] <= now and fits(call)]
+        return [due_call(call) for call in sorted(due, key=lambda one: one["settle_at"])[:limit]]
+
+    async def note_undecided(self, key: str) -> None:
+        """Note that a call's caller has a task."""
+        await self._ask("note_undecided")
+        self.calls[key]["said_undecided"] = True
 
     async def claim_call(self, key: str, now: datetime, lease_until: datetime) -> Call | None:
         """Claim a due call."""

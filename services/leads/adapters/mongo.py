@@ -1,6 +1,6 @@
 """The leads service's store on MongoDB: majority and journaled writes, majority reads, every write conditional."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,10 +10,17 @@ from pymongo import ASCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from schemas.card import COLLECTION, OFFICERS, SUPPRESSIONS, Document
-from services.leads.adapters.documents import difference, entry_document, from_document, to_document
+from services.leads.adapters.documents import (
+    DUE_PROJECTION,
+    difference,
+    due_call,
+    entry_document,
+    from_document,
+    to_document,
+)
 from services.leads.adapters.store import HISTORY_LIMIT, TALKS_LIMIT
 from services.leads.domain.messages import Message, Reply
-from services.leads.domain.model import Call, Lead, OfficerState, Task
+from services.leads.domain.model import Call, DueCall, Lead, OfficerState, Task
 from services.policy.suppression import KEY_CHECK_ID
 from services.runtime.mongo_errors import mongo_errors
 
@@ -84,16 +91,31 @@ class MongoLeads:
 
     async def save_call(self, before: Call, after: Call) -> Call | None:
         """Store a changed call."""
-        change = difference(to_document(before), to_document(after), leave=frozenset({"_id", "rev", "applied"}))
+        change = difference(
+            to_document(before), to_document(after), leave=frozenset({"_id", "rev", "applied", "said_undecided"})
+        )
         if not await self._update(self._calls, before.key, before.rev, change):
             return None
         return replace(after, rev=before.rev + 1, applied=before.applied)
 
-    async def calls_due(self, now: datetime, limit: int) -> list[str]:
+    async def calls_due(self, now: datetime, partitions: Iterable[int], limit: int) -> list[DueCall]:
         """Return due calls."""
+        mine = {"$or": [{"outcome": {"$exists": True}}, {"partition": {"$in": [*partitions, None]}}]}
+        return await self._due(now, mine, limit)
+
+    async def calls_undecided(self, since: datetime, limit: int) -> list[DueCall]:
+        """Return calls that were due and are undecided."""
+        return await self._due(since, {"outcome": {"$exists": False}}, limit)
+
+    async def _due(self, now: datetime, only: Document, limit: int) -> list[DueCall]:
         with mongo_errors():
-            cursor = self._calls.find({"settle_at": {"$lte": now}}, {"_id": 1}).sort("settle_at", ASCENDING)
-            return [found["_id"] for found in await cursor.limit(limit).to_list(limit)]
+            cursor = self._calls.find({"settle_at": {"$lte": now}, **only}, DUE_PROJECTION).sort("settle_at", ASCENDING)
+            return [due_call(found) for found in await cursor.limit(limit).to_list(limit)]
+
+    async def note_undecided(self, key: str) -> None:
+        """Note that a call's caller has a task."""
+        with mongo_errors():
+            await self._calls.update_one({"_id": key}, {"$set": {"said_undecided": True}})
 
     async def claim_call(self, key: str, now: datetime, lease_until: datetime) -> Call | None:
         """Claim a due call."""

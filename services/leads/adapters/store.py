@@ -4,12 +4,12 @@ One contract suite runs against both. Every change is conditional: it names the 
 (or None) when that is no longer the stored one. Then nothing has happened, and the caller reads and decides again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
 from services.leads.domain.messages import Message, Reply
-from services.leads.domain.model import Call, Lead, OfficerState, Task
+from services.leads.domain.model import Call, DueCall, Lead, OfficerState, Task
 
 HISTORY_LIMIT: Final = 200
 """How many words a number's suppression keeps: enough to know every repetition again, and no document grows for ever."""
@@ -31,8 +31,18 @@ class LeadStore(Protocol):
     async def save_call(self, before: Call, after: Call) -> Call | None:
         """Store a changed call, `rev` raised; None when `before` is not what is stored. Leaves `applied` alone."""
 
-    async def calls_due(self, now: datetime, limit: int) -> list[str]:
-        """Return the keys of calls whose `settle_at` has come, the longest due first."""
+    async def calls_due(self, now: datetime, partitions: Iterable[int], limit: int) -> list[DueCall]:
+        """Return calls whose `settle_at` has come, the longest due first.
+
+        Undecided ones only of these partitions, or of none that is noted (written by an older version); what a decision
+        causes may be finished by anyone.
+        """
+
+    async def calls_undecided(self, since: datetime, limit: int) -> list[DueCall]:
+        """Return calls, of any partition, that were due at an instant and are undecided, the longest due first."""
+
+    async def note_undecided(self, key: str) -> None:
+        """Note that a call's caller has a task because the call could not be decided; `rev` stays."""
 
     async def claim_call(self, key: str, now: datetime, lease_until: datetime) -> Call | None:
         """Return a call whose `settle_at` has come, after moving that to `lease_until`; None to all but one claimant."""

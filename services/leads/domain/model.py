@@ -8,6 +8,7 @@ from typing import Final, Literal
 from schemas.base import Texting
 from schemas.card import OfficerStatus
 from schemas.envelope import Wire
+from schemas.ids import partition_key
 from schemas.leads import CallOutcome, LeadStatus
 
 # How long the arrays in documents may get (design 5): a document is read and written whole.
@@ -72,7 +73,11 @@ class ReportedTalk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One inbound call: its facts so far and, once, what it was."""
+    """One inbound call: its facts so far and, once, what it was.
+
+    `partition` is the one whose owner settles it: the caller's, or the call's own while no caller is known. With
+    `said_undecided` its caller has a task because it could not be decided.
+    """
 
     key: str
     lender_id: str
@@ -103,6 +108,8 @@ class Call:
     decided_by: DecidedBy | None = None
     late_answer: bool = False
     applied: bool = False
+    partition: int | None = None
+    said_undecided: bool = False
 
     @property
     def decision_id(self) -> str:
@@ -118,6 +125,26 @@ class Call:
     def over_at(self) -> datetime:
         """When the call ended, as well as the facts tell."""
         return self.ended_at or self.newest_fact_at
+
+
+@dataclass(frozen=True, slots=True)
+class DueCall:
+    """A call whose `settle_at` has come, as far as its settler needs it before it claims the call."""
+
+    key: str
+    settle_at: datetime
+    _: KW_ONLY
+    lender_id: str = ""
+    call_id: str = ""
+    caller: str | None = None
+    is_decided: bool = False
+    said_undecided: bool = False
+
+    @property
+    def keys(self) -> frozenset[bytes]:
+        """The keys of every record that may hold a fact of the call: facts that name no caller have the call's own."""
+        own = partition_key(self.lender_id, None, self.call_id)
+        return frozenset({own, partition_key(self.lender_id, self.caller, self.call_id)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,21 +40,10 @@ def open_lead(
         earlier: the caller's texts from before there was a lead.
     """
     cause = cause_of_decision(call)
-    lead = Lead(
-        lead_id=lead_id(call.key),
-        lender_id=call.lender_id,
-        caller=caller,
-        branch_id=place.branch_id,
-        owner_id=owner_id,
-        texting="stopped" if opted_out else "open",
-        seen=tuple(text.event_id for text in earlier)[-(SEEN_LIMIT - 1) :],
+    lead = replace(
+        _new(call, caller, place=place, owner_id=owner_id, opted_out=opted_out, earlier=earlier),
         voicemail=call.voicemail,
         last_call_ended_at=call.over_at,
-        first_reply_at=min((text.at for text in earlier if text.keyword is Keyword.NONE), default=None),
-        test=call.test,
-        opened_by_call=call.key,
-        first_contact_at=call.started_at or call.over_at,
-        local_day=place.local_day,
         sequence_days=_days(place.local_day),
         calls=1,
     )
@@ -74,6 +63,57 @@ def open_lead(
     if owner_id is not None:
         lead = tell(lead, lambda common: LeadAssigned(**common, owner_id=owner_id), cause, now)
     return marked(lead, call.decision_id)
+
+
+def open_for_task(
+    call: Call,
+    caller: str,
+    *,
+    place: Place,
+    owner_id: str | None,
+    now: datetime,
+    opted_out: bool,
+    earlier: Sequence[Reply] = (),
+) -> Lead:
+    """Return a lead that is made only for a task about a call nobody can decide: no `lead.opened`, so no text."""
+    lead = _new(call, caller, place=place, owner_id=owner_id, opted_out=opted_out, earlier=earlier)
+    lead = not_decided(replace(lead, source="Inbound call"), call, now).lead
+    if owner_id is not None:
+        lead = tell(lead, lambda common: LeadAssigned(**common, owner_id=owner_id), cause_undecided(call), now)
+    return lead
+
+
+def _new(
+    call: Call, caller: str, *, place: Place, owner_id: str | None, opted_out: bool, earlier: Sequence[Reply]
+) -> Lead:
+    return Lead(
+        lead_id=lead_id(call.key),
+        lender_id=call.lender_id,
+        caller=caller,
+        branch_id=place.branch_id,
+        owner_id=owner_id,
+        texting="stopped" if opted_out else "open",
+        seen=tuple(text.event_id for text in earlier)[-(SEEN_LIMIT - 1) :],
+        first_reply_at=min((text.at for text in earlier if text.keyword is Keyword.NONE), default=None),
+        test=call.test,
+        opened_by_call=call.key,
+        first_contact_at=call.started_at or call.over_at,
+        local_day=place.local_day,
+    )
+
+
+def cause_undecided(call: Call) -> Cause:
+    """Return "nobody could decide this call" as the cause of what follows."""
+    return replace(cause_of_decision(call), id=f"{call.key}:not_decided")
+
+
+def not_decided(lead: Lead, call: Call, now: datetime) -> LeadChange:
+    """Return the lead with an urgent task, because it is not known whether a person of ours took the call."""
+    cause = cause_undecided(call)
+    if cause.id in lead.seen:
+        return LeadChange(lead, ignored="duplicate")
+    lead = with_task(lead, TaskRequest(now, "not_decided", urgency="urgent", voicemails=call.voicemails), now)
+    return LeadChange(marked(lead, cause.id))
 
 
 def call_again(lead: Lead, call: Call, place: Place, now: datetime) -> LeadChange:

@@ -76,6 +76,7 @@ FULL_CALL = _call(
     newest_fact_at=LATER,
     settle_at=LATER,
     received_at=NOW,
+    partition=3,
 )
 TASK = Task(
     task_id="L1:task:1",
@@ -155,17 +156,48 @@ async def test_due_call_is_claimed_by_one_and_again_when_its_lease_is_over(store
     await store.insert_call(_call("larkspur:twilio:CA2", settle_at=NOW, ended_at=NOW))
     await store.insert_call(_call("larkspur:twilio:CA3"))
     await store.insert_call(_call("larkspur:twilio:CA4", settle_at=lease_over))  # still going on
-    assert await store.calls_due(NOW - timedelta(seconds=1), 10) == []
-    assert await store.calls_due(LATER, 1) == ["larkspur:twilio:CA2"]
-    due = await store.calls_due(LATER, 10)
+    assert await store.calls_due(NOW - timedelta(seconds=1), [], 10) == []
+    assert [call.key for call in await store.calls_due(LATER, [], 1)] == ["larkspur:twilio:CA2"]
+    due = [call.key for call in await store.calls_due(LATER, [], 10)]
     assert due == ["larkspur:twilio:CA2", "larkspur:twilio:CA1"]
     lease = LATER + timedelta(seconds=10)
     claims = await asyncio.gather(*(store.claim_call(key, LATER, lease) for key in [*due, *due]))
     assert sorted(one.call_id for one in claims if one) == ["CA1", "CA2"]
     assert await store.calls_settling() == 2
-    assert await store.calls_due(LATER, 10) == []
+    assert await store.calls_due(LATER, [], 10) == []
     again = await store.claim_call("larkspur:twilio:CA1", lease, lease)
     assert again is not None
+
+
+async def test_undecided_calls_are_due_to_the_owner_of_their_partition_and_decided_ones_to_anyone(
+    store: LeadStore,
+) -> None:
+    for call in (
+        _call("larkspur:twilio:CA1", settle_at=NOW, partition=3, caller=CALLER),
+        _call("larkspur:twilio:CA2", settle_at=NOW, partition=4),
+        _call("larkspur:twilio:CA3", settle_at=NOW, partition=4, outcome="missed", decided_at=NOW),
+        _call("larkspur:twilio:CA4", settle_at=NOW),  # of an older version
+    ):
+        await store.insert_call(call)
+    due = {one.call_id: one for one in await store.calls_due(NOW, [3, 5], 10)}
+    assert due.keys() == {"CA1", "CA3", "CA4"}
+    assert (due["CA1"].caller, due["CA1"].is_decided, due["CA3"].is_decided) == (CALLER, False, True)
+    undecided = await store.calls_undecided(NOW, 10)
+    assert {one.call_id for one in undecided} == {"CA1", "CA2", "CA4"}
+    assert await store.calls_undecided(NOW - timedelta(seconds=1), 10) == []
+
+
+async def test_call_that_was_said_to_be_undecided_stays_as_it_is_and_says_so(store: LeadStore) -> None:
+    call = _call(settle_at=NOW, caller=CALLER)
+    await store.insert_call(call)
+    await store.note_undecided(call.key)
+    saved = await store.save_call(call, replace(call, facts=("a",)))
+    assert saved is not None
+    (found,) = await store.calls_undecided(NOW, 10)
+    assert found.said_undecided
+    stored = await store.find_call(call.key)
+    assert stored is not None
+    assert (stored.said_undecided, stored.facts) == (True, ("a",))
 
 
 async def test_claim_makes_a_fact_decided_before_it_be_read_again(store: LeadStore) -> None:

@@ -76,6 +76,36 @@ async def test_call_is_not_settled_over_an_answer_that_waits_in_kafka(rig: Rig) 
     assert rig.types(call.caller or "") == []
 
 
+async def test_no_instance_decides_a_call_whose_answer_waits_in_a_partition_of_another(rig: Rig) -> None:
+    """One of two instances is paused, as a virtual machine may be, too briefly for a rebalance; its answers are unread."""
+    await rig.start("a")
+    paused = await rig.start("b")
+    answered = [InboundCall(f"CA-head-{n}", rig.caller(), legs=1) for n in range(24)]
+    calls = rig.database.calls
+
+    async def both_read() -> bool:
+        await rig.write(*(call.started() for call in answered))
+        return bool(await calls.count_documents({"call_id": {"$regex": "^CA-head-"}}) == 24)
+
+    await eventually(both_read, 30)
+    paused.pause("leads")
+    try:
+        await rig.write(*(call.leg_answered() for call in answered))
+        past = real_now() - timedelta(seconds=1)  # as if 180 s had passed
+        await calls.update_many({"outcome": {"$exists": False}, "legs": []}, {"$set": {"settle_at": past}})
+        await asyncio.sleep(3)  # the other instance has time to decide over its head; a pause, not a wait
+    finally:
+        paused.resume("leads")
+
+    async def all_answered() -> bool:
+        await rig.write(*(call.ended() for call in answered))
+        return bool(await calls.count_documents({"call_id": {"$regex": "^CA-head-"}, "outcome": "answered"}) == 24)
+
+    await eventually(all_answered, 30)
+    assert await calls.count_documents({"outcome": "missed"}) == 0
+    assert [rig.types(call.caller or "") for call in answered] == [[]] * 24
+
+
 async def test_outbox_left_by_a_dead_process_is_emitted_by_the_next(rig: Rig) -> None:
     caller = rig.caller()
     lead = Lead(
@@ -135,9 +165,10 @@ async def test_two_instances_killed_at_random_make_one_lead_a_caller_and_lose_no
         told = rig.of(caller)
         assert [one.lead_seq for one in told] == list(range(1, lead["lead_seq"] + 1)), "first copies are in order"
         types = [one.TYPE for one in told]
-        assert types[:2] == ["lead.opened", "lead.assigned"]
-        assert types.count("lead.called_again") == 2
-        assert types.count("lead.opened") == 1
+        # The text may come before the first call is decided: then it makes the lead, and every call is one again.
+        assert types[:2] in (["lead.opened", "lead.assigned"], ["lead.replied", "lead.assigned"])
+        assert types.count("lead.called_again") + types.count("lead.opened") == 3
+        assert types.count("lead.opened") <= 1
         assert types.count("lead.replied") <= 1
         assert {one.lead_id for one in told} == {lead["_id"]}
 
@@ -153,7 +184,7 @@ async def test_leads_refuses_to_start_with_another_number_key(rig: Rig) -> None:
 async def test_leads_refuses_to_start_on_topics_that_differ_from_the_code(rig: Rig) -> None:
     """With another number of partitions a caller's events would not stay in one."""
     system = rig.system("other", RINGBACK_TOPIC_PARTITIONS="13")
-    with pytest.RaisesGroup(pytest.RaisesExc(SystemFailure, match="12 partitions, needs 13")):
+    with pytest.raises(SystemFailure, match="12 partitions, needs 13"):
         await system.start("leads")
 
 

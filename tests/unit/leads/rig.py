@@ -1,17 +1,18 @@
 """The leads service over fakes, and what comes out of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from schemas.base import EventData
 from schemas.envelope import Event, Wire, decode
 from schemas.leads import LeadEvent
 from services.leads.adapters.memory import MemoryLeads
 from services.leads.assignment import Assigner
-from services.leads.rounds import Settler, Sweeper
+from services.leads.rounds import Settler, Sweeper, Undecided
 from services.leads.shell import Shell
 from services.policy.directory import Directory, load_directory
 from services.runtime.handled import Handled
@@ -31,6 +32,40 @@ def directory() -> Directory:
 
 
 @dataclass
+class FakeReading:
+    """How far `call-events` is read: by default all of it is, by us.
+
+    Attributes:
+        partitions: of the topic; keys of callers lie in the even ones, those of calls in the odd ones.
+        owned: ours; None: all.
+        unread: records that are not finished yet, by partition.
+        silent: partitions that have no leader, so that nobody knows where they end.
+    """
+
+    partitions: int = 12
+    owned: frozenset[int] | None = None
+    end: int = 100
+    unread: dict[int, int] = field(default_factory=dict)
+    silent: set[int] = field(default_factory=set)
+
+    def mine(self) -> frozenset[int]:
+        """Return the partitions that this instance owns."""
+        return frozenset(range(self.partitions)) if self.owned is None else self.owned
+
+    def partition_of(self, key: bytes) -> int:
+        """Return the partition that a key's records lie in."""
+        return 2 * (crc32(key) % (self.partitions // 2)) + (b":call:" in key)
+
+    async def ends(self, partitions: Collection[int]) -> dict[int, int | None]:
+        """Return where partitions end."""
+        return {one: None if one in self.silent else self.end for one in partitions}
+
+    async def finished(self, partitions: Collection[int]) -> dict[int, int | None]:
+        """Return up to where they are finished."""
+        return {one: None if one in self.silent else self.end - self.unread.get(one, 0) for one in partitions}
+
+
+@dataclass
 class Rig:
     """A leads service over fakes, and what came out of it."""
 
@@ -39,7 +74,7 @@ class Rig:
     clock: FakeClock = field(default_factory=lambda: FakeClock(AT))
     lender: Directory = field(default_factory=directory)
     health: Health = field(default_factory=Health)
-    all_read: bool = True
+    reading: FakeReading = field(default_factory=FakeReading)
 
     def __post_init__(self) -> None:
         self.restart()
@@ -47,16 +82,13 @@ class Rig:
     def restart(self) -> None:
         """Forget everything that is not stored, as a new process would."""
         self.shell = self.instance()
-        self.settler = Settler(self.store, self.shell, self.clock, self.health, self.caught_up)
+        self.settler = Settler(self.store, self.shell, self.clock, self.health, self.reading)
+        self.undecided = Undecided(self.store, self.shell, self.clock, self.health, self.reading)
         self.sweeper = Sweeper(self.store, self.shell, self.clock, self.health)
 
     def instance(self) -> Shell:
         """Return another process's shell on the same store and producer."""
-        return Shell(self.store, self.producer, self.lender, self.clock, NUMBER_KEY)
-
-    async def caught_up(self) -> bool:
-        """Answer for the consumer loop whether every call fact in Kafka has been read."""
-        return self.all_read
+        return Shell(self.store, self.producer, self.lender, self.clock, NUMBER_KEY, self.reading.partition_of)
 
     async def seed(self) -> None:
         await Assigner(self.store, self.lender).seed()

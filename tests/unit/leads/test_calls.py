@@ -167,9 +167,9 @@ async def test_answer_before_the_caller_is_known_counts_as_contact_once_a_fact_n
 
 async def test_call_is_not_settled_while_facts_in_kafka_are_unread(rig: Rig) -> None:
     await rig.give(InboundCall().started(), InboundCall().ended(4))
-    rig.all_read = False
+    rig.reading.unread = {rig.call()["partition"]: 1}
     await rig.settle(60)
     assert "outcome" not in rig.call()
-    rig.all_read = True
+    rig.reading.unread = {}
     await rig.settle(0)
     assert rig.call()["outcome"] == "missed"
