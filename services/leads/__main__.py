@@ -13,6 +13,7 @@ from services.leads.connections import Connections
 from services.leads.rounds import Settler, Sweeper, Undecided, busy_with
 from services.leads.settings import LeadsSettings
 from services.leads.shell import Shell
+from services.leads.unread import Unread
 from services.runtime import service
 from services.runtime.consumer import ConsumerLoop
 from services.runtime.health import Health
@@ -36,6 +37,7 @@ async def run_leads(settings: LeadsSettings) -> int:
         group=settings.group("leads"),
         bootstrap_servers=servers,
         handler=shell.handle,
+        before_dead_letter=Unread(store, clock, key).before_dead_letter,
         producer=producer,
         health=health,
         instance=settings.instance,

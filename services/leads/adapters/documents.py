@@ -12,6 +12,7 @@ from typing import Final, TypeVar, cast
 
 from schemas.card import Document
 from schemas.envelope import Wire
+from services.leads.adapters.store import UNREAD_REPLY
 from services.leads.domain.messages import Reply, TouchRecord
 from services.leads.domain.model import (
     Call,
@@ -83,6 +84,12 @@ def due_call(document: Document) -> DueCall:
         is_decided="outcome" in document,
         said_undecided=document.get("said_undecided", False),
     )
+
+
+def opted_out(suppression: Document) -> bool:
+    """Return whether a number has opted out: the newest of its own words decides, not a text that nobody could read."""
+    said = [word["active"] for word in suppression.get("history", ()) if word["why"] != UNREAD_REPLY]
+    return bool(said and said[-1])
 
 
 def entry_document(entry: OutboxEntry) -> Document:

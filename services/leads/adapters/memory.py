@@ -9,7 +9,7 @@ from typing import Any
 import bson
 from bson.codec_options import CodecOptions
 
-from services.leads.adapters.documents import due_call, entry_document, from_document, to_document
+from services.leads.adapters.documents import due_call, entry_document, from_document, opted_out, to_document
 from services.leads.adapters.store import HISTORY_LIMIT, TALKS_LIMIT
 from services.leads.domain.call_outcome import talked_at
 from services.leads.domain.messages import Message, Reply
@@ -266,7 +266,7 @@ class MemoryLeads:
         opted_in_since = unless_opted_in_since and stored.get("active") is False and stored["at"] > at
         if not opted_in_since:
             self._say(suppression_id, lender_id, at, why, event_id, active=True)
-        return bool(self.suppressions[suppression_id]["active"])
+        return opted_out(self.suppressions[suppression_id])
 
     async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> None:
         """Take an opt-out back."""
@@ -281,16 +281,27 @@ class MemoryLeads:
         history = [*history, word][-HISTORY_LIMIT:]
         self.suppressions[number] = _kept({"_id": number, "lender_id": lender_id, **word, "history": history})
 
+    async def lift(self, suppression_id: str, event_id: str) -> bool:
+        """Take a word out."""
+        await self._ask("lift")
+        stored = self.suppressions.get(suppression_id, {})
+        history = [word for word in stored.get("history", ()) if word["event_id"] != event_id]
+        if len(history) == len(stored.get("history", ())):
+            return False
+        last = history[-1] if history else {"active": False, "why": "lifted", "event_id": event_id}
+        self.suppressions[suppression_id] = {**stored, **last, "history": history}
+        return True
+
     async def is_suppressed(self, suppression_id: str) -> bool:
         """Say whether a number is opted out."""
         await self._ask("is_suppressed")
-        return bool(self.suppressions.get(suppression_id, {}).get("active", False))
+        return opted_out(self.suppressions.get(suppression_id, {}))
 
     async def was_suppressed(self, suppression_id: str, event_id: str) -> bool:
         """Say whether a number is opted out, or was until an event."""
         await self._ask("was_suppressed")
         stored = self.suppressions.get(suppression_id, {})
-        return bool(stored.get("active")) or any(one["event_id"] == event_id for one in stored.get("history", ()))
+        return opted_out(stored) or any(one["event_id"] == event_id for one in stored.get("history", ()))
 
     async def check_key(self, key_check: str) -> bool:
         """Check the key."""

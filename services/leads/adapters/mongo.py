@@ -16,6 +16,7 @@ from services.leads.adapters.documents import (
     due_call,
     entry_document,
     from_document,
+    opted_out,
     to_document,
 )
 from services.leads.adapters.store import HISTORY_LIMIT, TALKS_LIMIT
@@ -257,7 +258,7 @@ class MongoLeads:
         """Store an opt-out."""
         word = {"at": at, "active": True, "why": why, "event_id": event_id}
         since = {"$nor": [{"active": False, "at": {"$gt": at}}]} if unless_opted_in_since else {}
-        return bool((await self._say(suppression_id, lender_id, word, since))["active"])
+        return opted_out(await self._say(suppression_id, lender_id, word, since))
 
     async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> None:
         """Take an opt-out back."""
@@ -284,17 +285,32 @@ class MongoLeads:
                     raise
                 return stored
 
+    async def lift(self, suppression_id: str, event_id: str) -> bool:
+        """Take a word out."""
+        left = {"$filter": {"input": "$history", "as": "word", "cond": {"$ne": ["$$word.event_id", event_id]}}}
+        stands: Document = {
+            "active": {"$ifNull": [{"$last": "$history.active"}, False]},
+            "why": {"$ifNull": [{"$last": "$history.why"}, "lifted"]},
+            "event_id": {"$ifNull": [{"$last": "$history.event_id"}, event_id]},
+            "at": {"$ifNull": [{"$last": "$history.at"}, "$at"]},
+        }
+        with mongo_errors():
+            done = await self._suppressions.update_one(
+                {"_id": suppression_id, "history.event_id": event_id}, [{"$set": {"history": left}}, {"$set": stands}]
+            )
+        return bool(done.matched_count)
+
     async def is_suppressed(self, suppression_id: str) -> bool:
         """Say whether a number is opted out."""
         with mongo_errors():
             found = await self._suppressions.find_one({"_id": suppression_id})
-        return found is not None and bool(found["active"])
+        return opted_out(found or {})
 
     async def was_suppressed(self, suppression_id: str, event_id: str) -> bool:
         """Say whether a number is opted out, or was until an event."""
-        query = {"_id": suppression_id, "$or": [{"active": True}, {"history.event_id": event_id}]}
         with mongo_errors():
-            return await self._suppressions.find_one(query, {"_id": 1}) is not None
+            found = await self._suppressions.find_one({"_id": suppression_id}) or {}
+        return opted_out(found) or any(word["event_id"] == event_id for word in found.get("history", ()))
 
     async def check_key(self, key_check: str) -> bool:
         """Check the key; the leads service or the notifier may be the first to store it."""

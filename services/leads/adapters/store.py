@@ -14,6 +14,8 @@ from services.leads.domain.model import Call, DueCall, Lead, OfficerState, Task
 HISTORY_LIMIT: Final = 200
 """How many words a number's suppression keeps: enough to know every repetition again, and no document grows for ever."""
 TALKS_LIMIT: Final = 5
+UNREAD_REPLY: Final = "unread_reply"
+"""Why a number is suppressed that has not opted out: it sent a text that nobody could read."""
 
 
 class LeadStore(Protocol):
@@ -132,8 +134,11 @@ class LeadStore(Protocol):
     async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> None:
         """Take an opt-out back (`active: false`, history kept); each event is taken once, also where there was none."""
 
+    async def lift(self, suppression_id: str, event_id: str) -> bool:
+        """Take one word out of a number's history, which stands then as if it had not been said; False without it."""
+
     async def is_suppressed(self, suppression_id: str) -> bool:
-        """Return whether a number is opted out."""
+        """Return whether a number is opted out; a text that nobody could read is no opt-out."""
 
     async def was_suppressed(self, suppression_id: str, event_id: str) -> bool:
         """Return whether a number is opted out, or was until this very event took that back."""

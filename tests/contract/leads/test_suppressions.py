@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from services.leads.adapters.store import HISTORY_LIMIT, LeadStore
+from services.leads.adapters.store import HISTORY_LIMIT, UNREAD_REPLY, LeadStore
 from services.runtime.mongo_errors import StoreAway
 from tests.contract.leads.conftest import Documents
 
@@ -85,3 +85,23 @@ async def test_key_check_is_made_by_the_first_and_compared_by_all(store: LeadSto
     assert await store.check_key("k1")
     assert await store.check_key("k1")
     assert not await store.check_key("k2")
+
+
+async def test_word_that_is_lifted_leaves_the_number_as_it_stood_without_it(
+    store: LeadStore, documents: Documents
+) -> None:
+    """A text that nobody could read keeps texts away, is no opt-out, and leaves no trace once it is lifted."""
+    await store.suppress("h", "larkspur", NOW, UNREAD_REPLY, "u1")
+    assert ((await documents("suppressions", "h"))["active"], await store.is_suppressed("h")) == (True, False)
+    await store.suppress("h", "larkspur", LATER, UNREAD_REPLY, "u2")
+    assert await store.lift("h", "u1")
+    assert (await documents("suppressions", "h"))["active"] is True
+    assert await store.lift("h", "u2")
+    assert not await store.lift("h", "u2")
+    assert (await documents("suppressions", "h"))["active"] is False
+    await store.suppress("h", "larkspur", NOW, "keyword", "stop")
+    await store.suppress("h", "larkspur", LATER, UNREAD_REPLY, "u3")
+    assert await store.lift("h", "u3")
+    stored = await documents("suppressions", "h")
+    assert (stored["active"], stored["why"], stored["event_id"], stored["at"]) == (True, "keyword", "stop", NOW)
+    assert not await store.lift("nobody", "u1")
