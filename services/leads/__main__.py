@@ -6,8 +6,8 @@ from schemas.calls import CallFact
 from schemas.inbound import ReplyReceived
 from schemas.leads import LeadEvent
 from schemas.touches import TouchResult
+from services.leads.adapters.fact_offsets import KafkaFactOffsets, partition_of
 from services.leads.adapters.mongo import MongoLeads
-from services.leads.adapters.reading import CallFactsRead, partition_of
 from services.leads.assignment import Assigner
 from services.leads.connections import Connections
 from services.leads.rounds import Settler, Sweeper, Undecided, busy_with
@@ -42,7 +42,7 @@ async def run_leads(settings: LeadsSettings) -> int:
         health=health,
         instance=settings.instance,
     )
-    reading = CallFactsRead(loop, Ends(servers), settings.group("leads"), partitions)
+    reading = KafkaFactOffsets(loop, Ends(servers), settings.group("leads"), partitions)
     health.idle_checks.append(partial(busy_with, store))
     connections = Connections(
         store=store,

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from services.leads import metrics
-from services.leads.adapters.reading import TOPIC, Reading
+from services.leads.adapters.fact_offsets import TOPIC, FactOffsets
 from services.leads.adapters.store import LeadStore
 from services.leads.domain.model import DueCall
 from services.leads.shell import DECISION_LEASE_S, Shell
@@ -47,7 +47,7 @@ class Settler(Rounds):
     name = "settler"
     period_s = 0.25
 
-    def __init__(self, store: LeadStore, shell: Shell, clock: Clock, health: Health, reading: Reading) -> None:
+    def __init__(self, store: LeadStore, shell: Shell, clock: Clock, health: Health, reading: FactOffsets) -> None:
         super().__init__(health)
         self._store, self._shell, self._clock, self._reading = store, shell, clock, reading
         self._needed: dict[tuple[str, datetime], Mapping[int, int]] = {}
@@ -104,7 +104,7 @@ class Undecided(Rounds):
     name = "undecided"
     period_s = 5.0
 
-    def __init__(self, store: LeadStore, shell: Shell, clock: Clock, health: Health, reading: Reading) -> None:
+    def __init__(self, store: LeadStore, shell: Shell, clock: Clock, health: Health, reading: FactOffsets) -> None:
         super().__init__(health)
         self._store, self._shell, self._clock, self._reading = store, shell, clock, reading
 
@@ -131,7 +131,7 @@ class Undecided(Rounds):
         return frozenset(number for number, end, at in found if end is None or at is None or at < end)
 
 
-def partitions_of(call: DueCall, reading: Reading) -> frozenset[int]:
+def partitions_of(call: DueCall, reading: FactOffsets) -> frozenset[int]:
     """Return the partitions that a call's facts may lie in."""
     return frozenset(reading.partition_of(key) for key in call.keys)
 

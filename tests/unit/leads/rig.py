@@ -32,7 +32,7 @@ def directory() -> Directory:
 
 
 @dataclass
-class FakeReading:
+class FakeFactOffsets:
     """How far `call-events` is read: by default all of it is, by us.
 
     Attributes:
@@ -74,7 +74,7 @@ class Rig:
     clock: FakeClock = field(default_factory=lambda: FakeClock(AT))
     lender: Directory = field(default_factory=directory)
     health: Health = field(default_factory=Health)
-    reading: FakeReading = field(default_factory=FakeReading)
+    reading: FakeFactOffsets = field(default_factory=FakeFactOffsets)
 
     def __post_init__(self) -> None:
         self.restart()

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
-from services.leads.adapters.reading import partition_of
+from services.leads.adapters.fact_offsets import partition_of
 from services.leads.rounds import UNDECIDED, Settler, Undecided, partitions_of
 from services.policy.suppression import suppression_id
 from tests.unit.leads.events import CALLER, LENDER, InboundCall, text
-from tests.unit.leads.rig import NUMBER_KEY, FakeReading, Rig
+from tests.unit.leads.rig import NUMBER_KEY, FakeFactOffsets, Rig
 
 CALL = InboundCall()
 
@@ -171,7 +171,7 @@ async def test_call_that_still_goes_on_is_not_undecided(rig: Rig) -> None:
 
 async def test_two_settlers_decide_a_call_once(rig: Rig) -> None:
     await _ended(rig)
-    other = Settler(rig.store, rig.instance(), rig.clock, rig.health, FakeReading())
+    other = Settler(rig.store, rig.instance(), rig.clock, rig.health, FakeFactOffsets())
     await other.round()
     await rig.settle(0)
     assert rig.types == ["lead.opened", "lead.assigned"]

@@ -1,6 +1,6 @@
 """How far `call-events` is read, by this instance and by the others: what a call may be decided on.
 
-`CallFactsRead` asks Kafka; tests have a fake of their own.
+`KafkaFactOffsets` asks Kafka; tests have a fake of their own.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 TOPIC: Final = CallFact.TOPIC
 
 
-class Reading(Protocol):
+class FactOffsets(Protocol):
     """Offsets of `call-events`; None means not known now, and what is not known counts as unread."""
 
     def mine(self) -> frozenset[int]:
@@ -42,7 +42,7 @@ def partition_of(key: bytes, partitions: int) -> int:
     return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
-class CallFactsRead(Resource):
+class KafkaFactOffsets(Resource):
     """The real one.
 
     Args:
