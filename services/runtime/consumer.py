@@ -11,11 +11,13 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from services.runtime.clock import monotonic_s
+from services.runtime.dead_letter_topics import DeadLetterTopics
 from services.runtime.event_runner import BeforeDeadLetter, EventRunner, Handler
 from services.runtime.handled import OUTCOMES
 from services.runtime.health import Health
 from services.runtime.metrics import DEAD_LETTERS, EVENTS_CONSUMED, LAG
 from services.runtime.offsets import Ends
+from services.runtime.pauses import Pauses
 from services.runtime.producer import Producer
 from services.runtime.progress import Progress
 
@@ -55,6 +57,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             succeeds; it must be harmless when it happens twice.
         make_consumer: another client; tests only.
         make_ends: another reader of end offsets; tests only.
+        make_dead_letters: another reader of dead-letter topics; tests only.
     """
 
     def __init__(
@@ -71,10 +74,12 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         before_dead_letter: BeforeDeadLetter | None = None,
         make_consumer: Callable[..., AIOKafkaConsumer] = AIOKafkaConsumer,
         make_ends: Callable[[str], Ends] = Ends,
+        make_dead_letters: Callable[[str, Sequence[str]], DeadLetterTopics] = DeadLetterTopics,
     ) -> None:
         self._topics, self._group, self._health = topics, group, health
         self._kafka = f"kafka {group}"
-        self._runner = EventRunner(group, handler, producer, health, before_dead_letter)
+        self._pauses = Pauses(group, make_dead_letters(bootstrap_servers, topics), health)
+        self._runner = EventRunner(group, handler, producer, health, before_dead_letter, self._pauses)
         self._consumer = make_consumer(
             bootstrap_servers=bootstrap_servers,
             group_id=group,
@@ -112,7 +117,8 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         """Finish the events in hand, commit them and leave the group."""
         self._stopping = True
         self._runner.stop()
-        await self._settle(list(self._work), limit_s=STOP_LIMIT_S)
+        await self._pauses.stop()
+        await self._settle(list(self._work.values()), limit_s=STOP_LIMIT_S)
         await self._commit()
         await self._consumer.stop()
         await self._ends.stop()
@@ -187,8 +193,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
 
     # -- partitions --
 
-    async def _settle(self, partitions: Iterable[TopicPartition], limit_s: float) -> None:
-        tasks = [self._work[partition] for partition in partitions if partition in self._work]
+    async def _settle(self, tasks: Sequence[asyncio.Task[None]], limit_s: float) -> None:
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=limit_s)
             for task in late:
@@ -201,19 +206,23 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         for partition in revoked:
             if queue := self._queues.pop(partition, None):
                 queue.clear()  # whoever gets the partition reads these again
-        await self._settle(revoked, limit_s=REVOKE_LIMIT_S)
+        # Out of `_work` first: an event that waits is given up here, which must not look like a part that has ended.
+        tasks = [self._work.pop(partition) for partition in revoked if partition in self._work]
+        self._pauses.revoked((one.topic, one.partition) for one in revoked)
+        await self._settle(tasks, limit_s=REVOKE_LIMIT_S)
         if self._committing is not None:
             await asyncio.wait([self._committing])
         await self._commit()
         for partition in revoked:
-            self._work.pop(partition, None)
             self._done.pop(partition, None)
         self._progress.forget(revoked)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Start reading; a paused partition that comes back must not stay paused."""
+        assigned = list(assigned)
         for partition in assigned:
             self._consumer.resume(partition)
+        self._pauses.assigned((one.topic, one.partition) for one in assigned)
 
     # -- for others --
 

@@ -88,6 +88,18 @@ class DeadLetterLimit:
     def __init__(self) -> None:
         self._recent: dict[tuple[str, int], deque[bool]] = {}
 
+    def full(self, topic: str, partition: int) -> str | None:
+        """Return why one more dead letter of a partition would be too many; None while it would not."""
+        recent = self._recent.get((topic, partition), deque())
+        bad, length = sum(recent) + 1, min(len(recent) + 1, DEAD_LETTER_WINDOW)
+        if bad > DEAD_LETTER_FREE and bad > DEAD_LETTER_SHARE * length:
+            return f"{bad} of the last {length} events of {topic}[{partition}] failed"
+        return None
+
+    def forget(self, topic: str, partition: int) -> None:
+        """Count a partition's events from the beginning."""
+        self._recent.pop((topic, partition), None)
+
     def note(self, topic: str, partition: int, *, failed: bool) -> None:
         """Note how one event ended.
 

@@ -11,11 +11,12 @@ import structlog
 from schemas.base import EventData
 from schemas.envelope import Event, UndecodableEvent, UnknownEventType, decode
 from services.runtime.clock import monotonic_s, real_now
-from services.runtime.dead_letters import DeadLetterLimit, Record, TooManyDeadLetters, dead_letter
+from services.runtime.dead_letters import REASON_LIMIT, DeadLetterLimit, Record, TooManyDeadLetters, dead_letter
 from services.runtime.errors import PermanentError, ProcessMustEnd, TransientError
 from services.runtime.handled import DEAD_LETTERED, UNKNOWN_TYPE, Handled, count
 from services.runtime.health import Health
 from services.runtime.metrics import DEAD_LETTERS, EVENT_SECONDS
+from services.runtime.pauses import Pauses
 from services.runtime.producer import Producer
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,7 @@ class EventRunner:
         producer: sends dead letters.
         health: told which group waits, and for what.
         before_dead_letter: see `BeforeDeadLetter`.
+        pauses: which partitions stand. Without it, too many dead letters end the process.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class EventRunner:
         producer: Producer,
         health: Health,
         before_dead_letter: BeforeDeadLetter | None = None,
+        pauses: Pauses | None = None,
     ) -> None:
+        self._pauses = pauses
         self._before = before_dead_letter
         self._handler, self._producer, self._health = handler, producer, health
         self._dependency, self._dead_letters = f"dependency {group}", f"dead letters {group}"
@@ -74,6 +78,7 @@ class EventRunner:
         try:
             while True:
                 tries += 1
+                await self._stand(record)
                 try:
                     handled = await self._handler(decode(record.key, record.value, record.headers))
                     break
@@ -86,6 +91,9 @@ class EventRunner:
                 except TransientError as error:
                     await self._wait(record, error, tries)
                 except Exception as error:
+                    if await self._stops_at(record, error):
+                        tries = 0
+                        continue  # whatever was wrong has been put right meanwhile
                     if not isinstance(error, PermanentError | UndecodableEvent):
                         # A defect of ours: kept with its bytes, seen, and never in the way of the next.
                         log.exception("defect", **where)
@@ -125,6 +133,48 @@ class EventRunner:
                     raise ProcessMustEnd(f"a dead letter of {record.topic} cannot be written: {refused}") from refused
                 wire = small
         DEAD_LETTERS.labels(record.topic).inc()
+
+    async def _stand(self, record: Record) -> None:
+        """Wait while the record's partition stands.
+
+        Raises:
+            TransientError: the partition is not ours any more, or we are stopping.
+        """
+        where = (record.topic, record.partition)
+        if self._pauses is None or self._pauses.of(where) is None:
+            return
+        await self._pauses.resumed(where)
+        if self._stopping or not self._pauses.mine(where):
+            raise TransientError(f"{record.topic}[{record.partition}] stands, and is not ours any more")
+        self._limit.forget(*where)
+
+    async def _stops_at(self, record: Record, error: Exception) -> bool:
+        """Pause a partition of which too much fails already, before another dead letter; return whether it stood.
+
+        The record of it is written first: whoever gets the partition next, after a kill too, reads it there.
+        """
+        where = (record.topic, record.partition)
+        if self._pauses is None:
+            return False
+        await self._pauses.known(where)
+        if not self._pauses.mine(where):
+            raise TransientError(f"{record.topic}[{record.partition}] is not ours any more")
+        if self._pauses.of(where) is None:
+            if (why := self._limit.full(*where)) is None:
+                return False
+            note, attempt = self._pauses.note(where, record.offset, f"{why}, the last with {error!r}"[:REASON_LIMIT]), 0
+            while True:
+                attempt += 1
+                try:
+                    await self._producer.send_wire(note.wire())
+                    break
+                except ProcessMustEnd:
+                    raise
+                except TransientError as away:
+                    await self._wait(record, away, attempt)
+            log.error("partition_paused", topic=record.topic, partition=record.partition, why=note.why)
+            self._pauses.stands(note)
+        return True
 
     async def _prepare(self, before: BeforeDeadLetter, record: Record, error: Exception) -> None:
         """Do what must stand before the dead letter does, however often it takes."""

@@ -112,7 +112,7 @@ class Ends:
         except AWAY as error:
             admin, self._admin = self._admin, None
             if admin is not None:
-                await _closed(admin.close())
+                await closed(admin.close())
             raise TransientError(f"the committed offsets of {group} cannot be read: {error!r}") from error
         offsets = {partition: int(getattr(entry, "offset", -1)) for partition, entry in found.items()}
         return {partition: at if (at := offsets.get(partition, -1)) >= 0 else None for partition in partitions}
@@ -161,7 +161,7 @@ class Ends:
                 try:
                     await client.start()
                 except BaseException:
-                    await asyncio.shield(_closed(client.stop()))
+                    await asyncio.shield(closed(client.stop()))
                     raise
                 self._client = client
             return self._client
@@ -171,12 +171,12 @@ class Ends:
         client, self._client = self._client, None
         admin, self._admin = self._admin, None
         if client is not None:
-            await _closed(client.stop())
+            await closed(client.stop())
         if admin is not None:
-            await _closed(admin.close())
+            await closed(admin.close())
 
 
-async def _closed(closing: Awaitable[object]) -> None:
+async def closed(closing: Awaitable[object]) -> None:
     """Close a connection, but do not wait for it for good."""
     try:
         async with asyncio.timeout(CLOSE_LIMIT_S):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 
 from schemas.base import EventData
@@ -13,6 +13,8 @@ from schemas.envelope import Event, Wire, encode
 from schemas.inbound import ReplyReceived
 from services.runtime.clock import real_now
 from services.runtime.consumer import ConsumerLoop
+from services.runtime.dead_letter_topics import DeadLetterTopics, Letter
+from services.runtime.errors import TransientError
 from services.runtime.handled import APPLIED, Handled
 from services.runtime.health import Health
 from services.runtime.offsets import LIMIT_S, Ends
@@ -191,6 +193,29 @@ class FakeEnds(Ends):
         return dict.fromkeys(partitions, 0)
 
 
+class FakeLetters(DeadLetterTopics):
+    """Dead-letter topics that hold what a fake producer was given; another life has another reader of the same."""
+
+    def __init__(self, producer: PickyProducer) -> None:
+        super().__init__("nowhere:1", [TOPIC])
+        self.producer = producer
+        self.away = False
+        self._seen = 0
+
+    async def read(self) -> list[Letter]:
+        """Return what has come since the last call."""
+        if self.away:
+            raise TransientError("dead-letter topics cannot be read")
+        new, self._seen = self.producer.records[self._seen :], len(self.producer.records)
+        return [
+            ConsumerRecord(
+                topic=wire.topic, partition=0, offset=at, timestamp=0, timestamp_type=0, key=wire.key, value=wire.value,
+                checksum=None, serialized_key_size=0, serialized_value_size=0, headers=list(wire.headers),
+            )
+            for at, wire in enumerate(new)
+        ]  # fmt: skip
+
+
 @dataclass
 class Rig:
     """A consumer loop over the fake, running while its test does."""
@@ -204,19 +229,27 @@ class Rig:
 
     @classmethod
     def of(
-        cls, partitions: int = 1, handler: Script | None = None, group: str = "it", health: Health | None = None
+        cls,
+        partitions: int = 1,
+        handler: Script | None = None,
+        group: str = "it",
+        health: Health | None = None,
+        letters: "FakeLetters | None" = None,
     ) -> "Rig":
         """Return a loop that is not started."""
-        kafka, script, producer = FakeKafka(partitions), handler or Script(), PickyProducer()
+        kafka, script = FakeKafka(partitions), handler or Script()
+        producer = letters.producer if letters else PickyProducer()
         health = health or Health(not_ready={})
         loop = ConsumerLoop(
             topics=[TOPIC], group=group, bootstrap_servers="nowhere:1", handler=script, producer=producer, health=health,
             make_consumer=kafka, make_ends=lambda _servers: FakeEnds(kafka),
+            make_dead_letters=lambda _servers, _topics: letters or FakeLetters(producer),
         )  # fmt: skip
         return cls(kafka, script, producer, health, loop)
 
     async def __aenter__(self) -> "Rig":
         await self.loop.start()
+        await self.loop.on_partitions_assigned(self.kafka.mine)
         self.task = asyncio.create_task(self.loop.run())
         return self
 

@@ -7,11 +7,13 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError, KafkaConnectionError
 from prometheus_client import REGISTRY
 
-from services.runtime import consumer
+from services.runtime import consumer, pauses
+from services.runtime.dead_letter_topics import RESUMED, Note
+from services.runtime.dead_letters import DEAD_LETTER_FREE
 from services.runtime.errors import ProcessMustEnd, TransientError
 from services.runtime.health import Health
 from tests.infra.polling import eventually
-from tests.unit.runtime.build import TOPIC, Record, Rig, Script, fails, record
+from tests.unit.runtime.build import TOPIC, FakeLetters, PickyProducer, Record, Rig, Script, fails, record
 
 P0, P1 = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
 
@@ -176,3 +178,77 @@ async def test_first_event_waits_the_lag_counts_it_and_those_behind_it() -> None
         rig.kafka.put(*(record(n) for n in range(5, 8)))
         labels = {"topic": TOPIC, "group": "lag"}
         await eventually(lambda: REGISTRY.get_sample_value("ringback_consumer_lag_records", labels) == 3)
+
+
+def letters_of(rig: Rig) -> list[str]:
+    """Return the kinds of what stands in the dead-letter topic."""
+    return [dict(wire.headers).get("ce_type", b"letter").decode() for wire in rig.producer.records]
+
+
+async def test_too_many_dead_letters_pause_the_partition_the_others_go_on_and_the_process_stays_up() -> None:
+    async with Rig.of(partitions=2) as rig:
+        rig.kafka.put(*(Record(n) for n in range(DEAD_LETTER_FREE + 5)), record(0, partition=1))
+        await eventually(lambda: rig.kafka.kept == {P0: DEAD_LETTER_FREE, P1: 1})
+        await eventually(lambda: "dead letters it" in rig.health.not_ready)
+        assert "ringback dlq resume replies 0" in rig.health.not_ready["dead letters it"]
+        rig.kafka.put(record(1, partition=1))
+        await eventually(lambda: rig.kafka.kept == {P0: DEAD_LETTER_FREE, P1: 2})
+        assert letters_of(rig) == ["letter"] * DEAD_LETTER_FREE + ["dlq.paused"]
+        assert rig.task is not None
+        assert not rig.task.done()
+
+
+async def test_paused_partition_makes_no_dead_letter_in_another_life_or_after_a_rebalance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The count used to begin at 0 in each life: 200 of 200 events became dead letters in ten of them."""
+    monkeypatch.setattr(pauses, "LOOK_S", 0.01)
+    bad = [Record(n) for n in range(DEAD_LETTER_FREE + 5)]
+    producer = PickyProducer()
+    async with Rig.of(letters=FakeLetters(producer)) as first:
+        first.kafka.put(*bad)
+        await eventually(lambda: "dlq.paused" in letters_of(first))
+    async with Rig.of(letters=FakeLetters(producer)) as second:
+        second.kafka.put(*bad[DEAD_LETTER_FREE:])
+        await eventually(lambda: "dead letters it" in second.health.not_ready)
+        await asyncio.wait_for(second.revoke([P0]), 5)
+        assert second.health.not_ready.get("dead letters it") is None
+        second.kafka.mine = {P0}
+        await second.loop.on_partitions_assigned([P0])
+        second.kafka.put(*bad[DEAD_LETTER_FREE:])
+        await eventually(lambda: "dead letters it" in second.health.not_ready)
+        assert second.kafka.kept == {}
+        assert letters_of(second) == ["letter"] * DEAD_LETTER_FREE + ["dlq.paused"]
+        await producer.send_wire(Note(RESUMED, TOPIC, 0, DEAD_LETTER_FREE).wire())
+        await eventually(lambda: second.kafka.kept == {P0: DEAD_LETTER_FREE + 5})
+        assert letters_of(second)[-5:] == ["letter"] * 5
+        assert second.health.not_ready.get("dead letters it") is None
+
+
+async def test_pauses_cannot_be_read_good_events_are_handled_and_a_bad_one_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pauses, "RETRY_S", 0.01)
+    letters = FakeLetters(PickyProducer())
+    letters.away = True
+    async with Rig.of(letters=letters) as rig:
+        rig.kafka.put(record(0), Record(1), record(2))
+        await eventually(lambda: rig.kafka.kept == {P0: 1})
+        await eventually(lambda: "dead letters it" in rig.health.not_ready)
+        assert letters.producer.records == []
+        letters.away = False
+        await eventually(lambda: rig.kafka.kept == {P0: 3})
+        assert len(letters.producer.records) == 1
+
+
+async def test_partition_whose_event_waits_is_taken_away_the_service_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Giving up the event used to look like a part that had ended, and ended the service."""
+    monkeypatch.setattr(consumer, "REVOKE_LIMIT_S", 0.01)
+    async with Rig.of(partitions=2, handler=Script({"0": fails(TransientError("away"))})) as rig:
+        rig.kafka.put(record(0), record(1, partition=1))
+        await eventually(lambda: rig.kafka.kept == {P1: 2} and "dependency it" in rig.health.not_ready)
+        await rig.revoke([P0])
+        rig.kafka.put(record(2, partition=1))
+        await eventually(lambda: rig.kafka.kept == {P1: 3})
+        assert rig.task is not None
+        assert not rig.task.done()
