@@ -9,6 +9,7 @@ import typer
 
 from services.cli.bench import bench
 from services.cli.demo import demo
+from services.cli.dlq import app as dlq
 from services.cli.exits import CANNOT, DEFECT, DONE, STOPPED, failure_of
 from services.cli.explain import explain
 from services.cli.replay import replay
@@ -26,6 +27,7 @@ app.command("replay")(replay)
 app.command("explain")(explain)
 app.command("bench")(bench)
 app.add_typer(topics, name="topics")
+app.add_typer(dlq, name="dlq")
 
 
 def run(args: Sequence[str] | None = None) -> int:

@@ -130,7 +130,8 @@ class DeadLetterTopics:
                 await consumer.start()
                 return await self._read(consumer)
         except (KafkaError, OSError, TimeoutError) as error:
-            raise TransientError(f"dead-letter topics cannot be read: {error!r}") from error
+            why = f"dead-letter topics cannot be read from Kafka at {self._bootstrap_servers}: {type(error).__name__}"
+            raise TransientError(why) from error
         finally:
             await closed(consumer.stop())
 

@@ -61,6 +61,11 @@ AWAY = {
     ("replay",): (["replay", "calls.csv"], "does not answer"),
     ("bench",): (["bench", "--seconds", "1"], "does not answer"),
     ("explain",): (["explain", CALLER], "does not answer"),
+    ("dlq", "list"): (["dlq", "list"], "cannot be read"),
+    ("dlq", "show"): (["dlq", "show", "replies.dlq/0/0"], "cannot be read"),
+    ("dlq", "replay"): (["dlq", "replay", "replies.dlq/0/0"], "cannot be read"),
+    ("dlq", "drop"): (["dlq", "drop", "replies.dlq/0/0"], "cannot be read"),
+    ("dlq", "resume"): (["dlq", "resume", "replies", "0"], "cannot be read"),
     ("topics", "create"): (["topics", "create"], "does not answer"),
     ("topics", "check"): (["topics", "check"], "does not answer"),
 }

@@ -1,0 +1,232 @@
+"""`ringback dlq list | show | replay | drop | resume`: dead letters, and partitions that stand because of them."""
+
+import asyncio
+import json
+import re
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from schemas.envelope import Wire
+from schemas.topics import dead_letter_topic
+from services.cli.exits import Cannot, WrongUse, shortened
+from services.runtime.dead_letter_topics import (
+    DROPPED,
+    REPLAYED,
+    RESUMED,
+    DeadLetterTopics,
+    Letter,
+    Note,
+    note_in,
+    paused_by,
+    text_headers,
+)
+from services.runtime.errors import TransientError
+from services.runtime.producer import KafkaProducer
+from services.runtime.settings import RuntimeSettings
+
+app = typer.Typer(
+    help="See what could not be handled; once its cause is fixed replay it, or drop it, and resume partitions that stand.",
+    no_args_is_help=True,
+)
+
+T = TypeVar("T")
+Places = Annotated[
+    list[str], typer.Argument(help="dead letters as `list` names them: replies.dlq/1/5", metavar="PLACE...")
+]
+PLACE = re.compile(r"([\w.-]+\.dlq)/(\d+)/(\d+)")
+Spot = tuple[str, int, int]
+"""A dead-letter topic, partition and offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What stands in dead-letter topics.
+
+    Attributes:
+        letters: the dead letters nobody has replayed or dropped.
+        standing: the partitions that are paused.
+        done: what became of the others.
+    """
+
+    letters: dict[Spot, Letter]
+    standing: list[Note]
+    done: dict[Spot, str]
+
+
+def open_in(records: Sequence[Letter]) -> Open:
+    """Return what is open among the records of dead-letter topics."""
+    letters = {
+        (record.topic, record.partition, record.offset): record
+        for record in records
+        if "dlq_topic" in text_headers(record)
+    }
+    done: dict[Spot, str] = {}
+    for record in records:
+        note = note_in(record)
+        if note is not None and note.kind in (REPLAYED, DROPPED):
+            done[note.topic, note.partition, note.offset] = note.kind.removeprefix("dlq.")
+    return Open(
+        letters={spot: letter for spot, letter in sorted(letters.items()) if spot not in done},
+        standing=sorted(paused_by(records).values(), key=lambda note: (note.topic, note.partition)),
+        done=done,
+    )
+
+
+def original_of(letter: Letter) -> Wire:
+    """Return the record that a dead letter was, to be sent again.
+
+    Raises:
+        Cannot: its value was left out.
+    """
+    headers = text_headers(letter)
+    if "dlq_value_left_out" in headers:
+        raise Cannot(
+            f"{name_of(letter)} holds no value: it was too large to be written again",
+            f"it stands in {headers['dlq_topic']}, partition {headers['dlq_partition']}, offset {headers['dlq_offset']}, "
+            "while that topic keeps it",
+        )
+    kept = [(name, value) for name, value in letter.headers if not name.startswith("dlq_")]
+    return Wire(headers["dlq_topic"], letter.key or b"", letter.value or b"", kept)
+
+
+def name_of(letter: Letter) -> str:
+    """Return how a dead letter is named on the command line."""
+    return f"{letter.topic}/{letter.partition}/{letter.offset}"
+
+
+def line_of(letter: Letter) -> str:
+    """Return a dead letter in one line, without the borrower's number."""
+    headers = text_headers(letter)
+    source = f"{headers['dlq_topic']}[{headers.get('dlq_partition', '?')}] at {headers.get('dlq_offset', '?')}"
+    kind, since = headers.get("ce_type", "no type"), headers.get("dlq_first_failed", "")[:19]
+    return f"{name_of(letter)}  {since}  {kind}  from {source}: {shortened(headers.get('dlq_reason', ''))}"
+
+
+@app.command("list")
+def list_(
+    topic: Annotated[str | None, typer.Argument(help="only of this topic, such as replies")] = None,
+) -> None:
+    """List the dead letters that nobody has replayed or dropped, and the partitions that stand."""
+    found = _run(_read(_topics(topic)))
+    for note in found.standing:
+        print(f"{note.topic}[{note.partition}] of {note.group} stands at {note.offset}: {shortened(note.why)}")
+    for letter in found.letters.values():
+        print(line_of(letter))
+    if not found.letters and not found.standing:
+        print("no dead letters, and no partition stands")
+
+
+@app.command()
+def show(place: Annotated[str, typer.Argument(help="a dead letter as `list` names it: replies.dlq/1/5")]) -> None:
+    """Print all of one dead letter: its headers and its value, with what it says about the borrower."""
+    (letter,) = _chosen([place])
+    for name, value in text_headers(letter).items():
+        print(f"{name}: {value}")
+    print(f"key: {(letter.key or b'').decode(errors='replace')}")
+    text = (letter.value or b"").decode(errors="replace")
+    try:
+        print(json.dumps(json.loads(text), indent=2, ensure_ascii=False))
+    except ValueError:
+        print(text)
+
+
+@app.command()
+def replay(places: Places) -> None:
+    """Send dead letters to their topics again; their ids are the same, so what was done already is not repeated."""
+    letters = _chosen(places)
+    _run(_send([wire for letter in letters for wire in (original_of(letter), _about(letter, REPLAYED).wire())]))
+    print(f"replayed {len(letters)}")
+
+
+@app.command()
+def drop(places: Places) -> None:
+    """Strike dead letters from the list; they are not handled."""
+    letters = _chosen(places)
+    _run(_send([_about(letter, DROPPED).wire() for letter in letters]))
+    print(f"dropped {len(letters)}")
+
+
+@app.command()
+def resume(
+    topic: Annotated[str, typer.Argument(help="the topic, such as replies")],
+    partition: Annotated[int, typer.Argument(min=0, help="its partition that stands")],
+) -> None:
+    """Let a partition go on that stands because too many of its events failed; running services follow within seconds."""
+    names = _topics(topic)
+    standing = [note for note in _run(_read(names)).standing if (note.topic, note.partition) == (topic, partition)]
+    if not standing:
+        raise Cannot(f"{topic}[{partition}] does not stand", "`ringback dlq list` names those that do")
+    note = Note(kind=RESUMED, topic=topic, partition=partition, offset=standing[0].offset)
+    _run(_send([note.wire()]))
+    print(f"{topic}[{partition}] goes on at {note.offset}")
+
+
+def _about(letter: Letter, kind: str) -> Note:
+    return Note(kind=kind, topic=letter.topic, partition=letter.partition, offset=letter.offset)
+
+
+def _settings() -> RuntimeSettings:
+    return RuntimeSettings.load(service="dlq")
+
+
+def _topics(topic: str | None) -> list[str]:
+    """Return the source topics that have dead letters, or the one that is named.
+
+    Raises:
+        WrongUse: there is no such topic.
+    """
+    names = [one.name for one in _settings().topics()]
+    sources = [name for name in names if dead_letter_topic(name) in names]
+    if topic is not None and topic not in sources:
+        raise WrongUse(f"{topic} is no topic with dead letters", f"write one of {', '.join(sources)}")
+    return sources if topic is None else [topic]
+
+
+def _chosen(places: Sequence[str]) -> list[Letter]:
+    """Return the dead letters that are named.
+
+    Raises:
+        WrongUse: a name is none.
+        Cannot: there is no such dead letter, or it was replayed or dropped.
+    """
+    spots: list[Spot] = []
+    for place in places:
+        found = PLACE.fullmatch(place)
+        if found is None:
+            raise WrongUse(
+                f"{place!r} is no dead letter's name", "write it as `ringback dlq list` does: replies.dlq/1/5"
+            )
+        spots.append((found[1], int(found[2]), int(found[3])))
+    sources = sorted({topic.removesuffix(dead_letter_topic("")) for topic, _, _ in spots})
+    there = _run(_read([name for source in sources for name in _topics(source)]))
+    for place, spot in zip(places, spots, strict=True):
+        if spot not in there.letters:
+            why = f"was {there.done[spot]} already" if spot in there.done else "is not there"
+            raise Cannot(f"{place} {why}", "`ringback dlq list` names those that are open")
+    return [there.letters[spot] for spot in spots]
+
+
+async def _read(topics: Sequence[str]) -> Open:
+    return open_in(await DeadLetterTopics(_settings().kafka_bootstrap_servers, topics).read())
+
+
+async def _send(wires: Sequence[Wire]) -> None:
+    producer = KafkaProducer(_settings().kafka_bootstrap_servers, "ringback-dlq")
+    try:
+        await producer.start()
+        for wire in wires:  # one by one: a note that something was done follows what was done
+            await producer.send_wire(wire)
+    finally:
+        await producer.stop()
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except TransientError as error:
+        raise Cannot(
+            shortened(str(error)), "check that Kafka is up and that RINGBACK_KAFKA_BOOTSTRAP_SERVERS names it"
+        ) from error

@@ -1,0 +1,70 @@
+"""What `ringback dlq` makes of dead-letter topics: what is open, what stands, and what is sent again."""
+
+from collections.abc import Sequence
+
+import pytest
+from aiokafka import ConsumerRecord
+
+from schemas.envelope import Wire
+from services.cli.dlq import line_of, open_in, original_of
+from services.cli.exits import Cannot
+from services.runtime.clock import real_now
+from services.runtime.dead_letter_topics import DROPPED, PAUSED, REPLAYED, RESUMED, Letter, Note
+from services.runtime.dead_letters import dead_letter
+from tests.unit.runtime.build import TOPIC, record
+
+CALLER = "+12125550100"
+
+
+def stored(wires: Sequence[Wire]) -> list[Letter]:
+    """Return records as a dead-letter topic of one partition keeps them."""
+    return [
+        ConsumerRecord(
+            topic=wire.topic, partition=0, offset=at, timestamp=0, timestamp_type=0, key=wire.key, value=wire.value,
+            checksum=None, serialized_key_size=0, serialized_value_size=0, headers=list(wire.headers),
+        )
+        for at, wire in enumerate(wires)
+    ]  # fmt: skip
+
+
+def letter(offset: int, *, with_value: bool = True) -> Wire:
+    return dead_letter(
+        record(offset), ValueError(f"no such wording, {offset}"), attempts=1, first_failed=real_now(), with_value=with_value
+    )  # fmt: skip
+
+
+def test_dead_letter_is_open_until_it_is_replayed_or_dropped() -> None:
+    dlq = f"{TOPIC}.dlq"
+    found = open_in(
+        stored([letter(1), letter(2), letter(3), Note(REPLAYED, dlq, 0, 0).wire(), Note(DROPPED, dlq, 0, 1).wire()])
+    )
+    assert list(found.letters) == [(dlq, 0, 2)]
+    assert found.done == {(dlq, 0, 0): "replayed", (dlq, 0, 1): "dropped"}
+
+
+def test_partition_stands_for_its_group_until_it_is_resumed() -> None:
+    first = Note(kind=PAUSED, topic=TOPIC, partition=3, offset=7, why="21 of 21 failed", group="leads")
+    other = Note(kind=PAUSED, topic=TOPIC, partition=4, offset=9, why="21 of 21 failed", group="leads")
+    assert open_in(stored([first.wire(), other.wire(), Note(RESUMED, TOPIC, 3, 7).wire()])).standing == [other]
+    assert open_in(stored([Note(RESUMED, TOPIC, 3, 7).wire(), first.wire()])).standing == [first]
+
+
+def test_replayed_record_is_the_original_to_the_byte() -> None:
+    original = record(1)
+    (kept,) = stored([dead_letter(original, ValueError("no"), attempts=1, first_failed=real_now())])
+    assert original_of(kept) == Wire(TOPIC, original.key or b"", original.value or b"", list(original.headers))
+
+
+def test_dead_letter_without_its_value_cannot_be_replayed_and_says_where_the_value_stands() -> None:
+    (kept,) = stored([letter(5, with_value=False)])
+    with pytest.raises(Cannot, match="no value") as found:
+        original_of(kept)
+    assert f"{TOPIC}, partition 0, offset 5" in found.value.remedy
+
+
+def test_line_names_place_source_and_reason_and_not_the_borrower() -> None:
+    (kept,) = stored([letter(5)])
+    line = line_of(kept)
+    assert line.startswith(f"{TOPIC}.dlq/0/0 ")
+    assert f"from {TOPIC}[0] at 5: ValueError: no such wording, 5" in line
+    assert CALLER not in line
