@@ -195,7 +195,7 @@ class EventRunner:
     async def _wait(self, record: Record, error: TransientError, tries: int) -> None:
         """Say what a partition waits for, and wait; raises the error when we are stopping."""
         self._waiting[record.topic, record.partition] = str(error)
-        self._health.unready(self._dependency, str(error))
+        self._say_what_waits()
         if self._stopping:
             raise error  # not finished, not committed: whoever reads next repeats it
         log.warning("waiting", topic=record.topic, partition=record.partition, why=str(error), tries=tries)
@@ -205,7 +205,12 @@ class EventRunner:
         """Say that a partition waits no more; the group is ready once none does."""
         if self._waiting.pop((record.topic, record.partition), None) is None:
             return
+        self._say_what_waits()
+
+    def _say_what_waits(self) -> None:
+        """Name the partitions that wait, the one that has waited longest first, and what for."""
         if self._waiting:
-            self._health.unready(self._dependency, next(iter(self._waiting.values())))
+            names = ", ".join(f"{topic}[{partition}]" for topic, partition in self._waiting)
+            self._health.unready(self._dependency, f"{next(iter(self._waiting.values()))} ({names} waiting)")
         else:
             self._health.ready(self._dependency)

@@ -30,7 +30,7 @@ async def test_dependency_away_nothing_is_committed_past_the_event_and_other_par
     async with Rig.of(partitions=2, handler=script) as rig:
         rig.kafka.put(record(0), record(1), record(2), record(0, partition=1))
         await eventually(lambda: rig.kafka.kept == {P0: 1, P1: 1})
-        await eventually(lambda: rig.health.not_ready == {"dependency it": "MongoDB is away"})
+        await eventually(lambda: rig.health.not_ready == {"dependency it": f"MongoDB is away ({TOPIC}[0] waiting)"})
         del script.answers["1"]
         await eventually(lambda: rig.kafka.kept == {P0: 3, P1: 1})
         assert rig.health.not_ready == {}

@@ -74,7 +74,7 @@ async def test_dependency_away_the_event_is_tried_again_until_it_is_applied() ->
     script = Script({"1": fails(TransientError("MongoDB is away"), times=2)})
     runner, producer, health = made(script)
     running = asyncio.create_task(runner.finish(record(1)))
-    await eventually(lambda: health.not_ready == {"dependency it": "MongoDB is away"})
+    await eventually(lambda: health.not_ready == {"dependency it": f"MongoDB is away ({TOPIC}[0] waiting)"})
     assert await asyncio.wait_for(running, 5) == APPLIED
     assert script.seen == ["1", "1", "1"]
     assert health.not_ready == {}
@@ -95,7 +95,7 @@ async def test_partition_that_works_again_does_not_hide_one_that_still_waits() -
     waiting = asyncio.create_task(runner.finish(record(2, partition=1)))
     await eventually(lambda: "dependency it" in health.not_ready)
     assert await runner.finish(record(1, partition=0)) == APPLIED
-    assert health.not_ready == {"dependency it": "partition 1 waits"}
+    assert health.not_ready == {"dependency it": f"partition 1 waits ({TOPIC}[1] waiting)"}
     gate.set()
     assert await asyncio.wait_for(waiting, 10) == APPLIED
     assert health.not_ready == {}
@@ -109,7 +109,7 @@ async def test_two_groups_of_one_service_do_not_clear_each_others_readiness() ->
     waiting = asyncio.create_task(touches.finish(record(1)))
     await eventually(lambda: "dependency touches" in health.not_ready)
     assert await receipts.finish(record(2)) == APPLIED
-    assert health.not_ready == {"dependency touches": "away"}
+    assert health.not_ready == {"dependency touches": f"away ({TOPIC}[0] waiting)"}
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
 
