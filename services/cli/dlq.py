@@ -42,7 +42,7 @@ Spot = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class OpenLetters:
     """What stands in dead-letter topics.
 
     Attributes:
@@ -56,7 +56,7 @@ class Open:
     done: dict[Spot, str]
 
 
-def open_in(records: Sequence[Letter]) -> Open:
+def open_in(records: Sequence[Letter]) -> OpenLetters:
     """Return what is open among the records of dead-letter topics."""
     letters = {
         (record.topic, record.partition, record.offset): record
@@ -68,7 +68,7 @@ def open_in(records: Sequence[Letter]) -> Open:
         note = note_in(record)
         if note is not None and note.kind in (REPLAYED, DROPPED):
             done[note.topic, note.partition, note.offset] = note.kind.removeprefix("dlq.")
-    return Open(
+    return OpenLetters(
         letters={spot: letter for spot, letter in sorted(letters.items()) if spot not in done},
         standing=sorted(paused_by(records).values(), key=lambda note: (note.topic, note.partition)),
         done=done,
@@ -209,7 +209,7 @@ def _chosen(places: Sequence[str]) -> list[Letter]:
     return [there.letters[spot] for spot in spots]
 
 
-async def _read(topics: Sequence[str]) -> Open:
+async def _read(topics: Sequence[str]) -> OpenLetters:
     return open_in(await DeadLetterTopics(_settings().kafka_bootstrap_servers, topics).read())
 
 

@@ -123,7 +123,10 @@ class DeadLetterTopics:
             TransientError: not all of it could be read in time; the next call returns all of it.
         """
         consumer = self._make(
-            bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
+            *self._topics,
+            bootstrap_servers=self._bootstrap_servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
         )
         try:
             async with asyncio.timeout(LIMIT_S):
@@ -136,22 +139,14 @@ class DeadLetterTopics:
             await closed(consumer.stop())
 
     async def _read(self, consumer: AIOKafkaConsumer) -> list[Letter]:
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in self._topics
-            for number in consumer.partitions_for_topic(topic) or ()
-        ]
-        if missing := set(self._topics) - {one.topic for one in partitions}:
-            raise TransientError(f"there is no topic {', '.join(sorted(missing))}; `ringback topics create` makes it")
+        partitions = list(consumer.assignment())  # all of the topics' partitions: there is no group to share them with
         ends = await consumer.end_offsets(partitions)
         begins = await consumer.beginning_offsets(partitions)
         at = {one: min(max(begins[one], self._at.get(one, 0)), ends[one]) for one in partitions}
         behind = {one for one in partitions if at[one] < ends[one]}
         found: list[Letter] = []
-        if behind:
-            consumer.assign(list(behind))
-            for one in behind:
-                consumer.seek(one, at[one])
+        for one in partitions:
+            consumer.seek(one, at[one])
         while behind:
             for one, records in (await consumer.getmany(timeout_ms=200)).items():
                 found.extend(records)

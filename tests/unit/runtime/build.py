@@ -112,6 +112,7 @@ class FakeKafka:
         self.leaderless: set[TopicPartition] = set()
         self.poll_errors: list[Exception] = []
         self.commit_errors: list[Exception] = []
+        self.commit_takes_s = 0.0
         self.stopped = False
         self.listener: ConsumerRebalanceListener | None = None
 
@@ -160,6 +161,7 @@ class FakeKafka:
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Keep offsets."""
+        await asyncio.sleep(self.commit_takes_s)
         if self.commit_errors:
             raise self.commit_errors.pop(0)
         self.kept.update(offsets)
