@@ -96,10 +96,12 @@ def read_twilio_csv(
         if len(calls) > MAX_CALLS or len(legs) > MAX_CALLS:
             raise CallLogError(f"more than {MAX_CALLS} calls; split the file by date")
     by_call = _join(calls, legs, tally)
-    # The console's filter on incoming calls leaves the legs out, and nothing else says who talked. That is asked of each
-    # call: a stray leg, or another call's, says nothing about this one.
+    # The console's filter on incoming calls leaves the legs out, and nothing else says who talked. Where most completed
+    # calls have legs, the legs are there, and a call without one reached no phone; a stray leg proves nothing of the kind.
     tally.has_legs = bool(by_call)
-    calls = {sid: call if sid in by_call else _judged(call, completed_means) for sid, call in calls.items()}
+    talked = [sid for sid, call in calls.items() if call.status == "completed" and not call.voicemail]
+    if sum(sid in by_call for sid in talked) * 2 <= len(talked):
+        calls = {sid: call if sid in by_call else _judged(call, completed_means) for sid, call in calls.items()}
     tally.judged = any(call.judged for call in calls.values())
     for call in sorted(calls.values(), key=lambda one: (one.started_at, one.call_id)):
         found = call.legs or tuple(sorted(by_call.get(call.call_id, ()), key=lambda leg: (leg.started_at, leg.leg_id)))

@@ -66,6 +66,14 @@ def test_leg_speaks_for_its_own_call_and_the_others_are_judged() -> None:
     assert (tally.judged, tally.has_legs) == (True, True)
 
 
+def test_completed_call_without_legs_in_an_export_that_has_legs_reached_no_phone_and_is_missed() -> None:
+    """Facts A3, Q1: where most completed calls have legs, one without was taken by a greeting, however long it talked."""
+    legs = [row(10 + n, 40, direction="outbound-dial", parent=f"CA{n:032x}") for n in (1, 2)]
+    calls, tally = read(row(1, 60), row(2, 60), row(3, 45), *legs)
+    assert [(call.answered, call.judged) for call in calls] == [(True, False), (True, False), (False, False)]
+    assert not tally.judged
+
+
 @pytest.mark.parametrize(
     "stray",
     [
