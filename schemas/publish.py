@@ -41,9 +41,14 @@ def _value(name: str, field: FieldInfo, annotation: Any) -> Any:
         return "America/New_York"
     by_type: dict[Any, Any] = {
         AwareDatetime: AT.isoformat(),
-        str: "example", int: 1, float: 1.5, bool: True, datetime: AT.isoformat(), date: AT.date().isoformat(),
+        str: "example",
+        int: 1,
+        float: 1.5,
+        bool: True,
+        datetime: AT.isoformat(),
+        date: AT.date().isoformat(),
         time: time(8, 30).isoformat(),
-    }  # fmt: skip
+    }
     return by_type[annotation]
 
 

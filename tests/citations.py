@@ -46,8 +46,11 @@ def files() -> tuple[str, ...]:
     """Return every text file of the repository that people write."""
     found = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
     return tuple(path for path in found if Path(path).suffix in _KINDS and (ROOT / path).is_file())
 
 

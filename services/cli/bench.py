@@ -70,10 +70,15 @@ def show_latency(found: dict[str, Any]) -> None:
         table.add_row(stage, *(f"{figures[name]:.1f}" for name in ("p50", "p95", "p99", "max")))
     console.print(table)
     used = sorted(found["cpu_ms_per_call"].items(), key=lambda item: -item[1])
-    console.print("processor ms per call: " + ", ".join(f"{name} {ms:.1f}" for name, ms in used)
-                  + f"; in all {sum(ms for _, ms in used):.1f}")  # fmt: skip
-    console.print(f"calls {found['calls']}, texted {found['texted']}, webhooks {found['webhooks']}; late sends by the generator: "
-                  f"p99 {found['generator_late_ms_p99']:.1f} ms")  # fmt: skip
+    console.print(
+        "processor ms per call: "
+        + ", ".join(f"{name} {ms:.1f}" for name, ms in used)
+        + f"; in all {sum(ms for _, ms in used):.1f}"
+    )
+    console.print(
+        f"calls {found['calls']}, texted {found['texted']}, webhooks {found['webhooks']}; late sends by the generator: "
+        f"p99 {found['generator_late_ms_p99']:.1f} ms"
+    )
 
 
 def show_sequencer(found: dict[str, Any]) -> None:

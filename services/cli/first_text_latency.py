@@ -104,9 +104,14 @@ async def first_text_timings(bootstrap_servers: str, deliveries: Iterable[Mappin
             continue
         iso, told = found
         marks = [
-            received, decided.get(iso, received), told, due.get(doc["_id"], told),
-            doc["accepted_real"], doc["posted_real"], doc.get("answered_real") or doc["posted_real"],
-        ]  # fmt: skip
+            received,
+            decided.get(iso, received),
+            told,
+            due.get(doc["_id"], told),
+            doc["accepted_real"],
+            doc["posted_real"],
+            doc.get("answered_real") or doc["posted_real"],
+        ]
         spans = [max(0.0, (b - a).total_seconds() * 1000) for a, b in pairwise(marks)]
         stages = dict(zip(STAGES, spans, strict=True))
         timings.append(FirstTextTiming(caller=doc["caller"], touch_id=doc["_id"], received=received, stages=stages))

@@ -103,9 +103,14 @@ async def mongodb_answers(url: str) -> None:
 
 @asynccontextmanager
 async def local_run(
-    name: str, virtual_start: datetime | None, say: Callable[[str], None], *, sandbox_args: tuple[str, ...] = (),
-    env: dict[str, str] | None = None, state: Path = DEFAULT_STATE,
-) -> AsyncIterator[Run]:  # fmt: skip
+    name: str,
+    virtual_start: datetime | None,
+    say: Callable[[str], None],
+    *,
+    sandbox_args: tuple[str, ...] = (),
+    env: dict[str, str] | None = None,
+    state: Path = DEFAULT_STATE,
+) -> AsyncIterator[Run]:
     """Start everything in a folder of its own, wiped first; stop everything at the end.
 
     Args:
@@ -141,10 +146,16 @@ async def local_run(
             if virtual_start is not None:
                 write_clock(clock, virtual_start, 0.0)
             system = System(
-                stack.kafka, stack.mongodb, folder, database=fresh_name(), group_prefix=prefix,
-                clock=str(clock) if virtual_start is not None else "system", sandbox_args=sandbox_args, env=env or {},
+                stack.kafka,
+                stack.mongodb,
+                folder,
+                database=fresh_name(),
+                group_prefix=prefix,
+                clock=str(clock) if virtual_start is not None else "system",
+                sandbox_args=sandbox_args,
+                env=env or {},
                 say=say,
-            )  # fmt: skip
+            )
             say("starting ingest, leads, sequencer, timekeeper, notifier and the sandbox")
             async with system:
                 (folder / RECORD).write_text(json.dumps({"mongodb": stack.mongodb, "database": system.database}))

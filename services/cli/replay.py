@@ -158,9 +158,15 @@ async def _play(name: str, calls: Sequence[LoggedCall], speed: float | None, *, 
         say(f"sandbox (every text on a phone): [bold]{run.system.sandbox_url}[/]")
         say(f"playing {len(calls)} calls")
         with Progress(
-            TextColumn("playing"), BarColumn(), MofNCompleteColumn(), TextColumn("calls"),
-            TextColumn("[cyan]{task.fields[at]}"), TimeElapsedColumn(), console=console, disable=not console.is_terminal,
-        ) as bar:  # fmt: skip
+            TextColumn("playing"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("calls"),
+            TextColumn("[cyan]{task.fields[at]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        ) as bar:
             task = bar.add_task("calls", total=len(calls), at="")
 
             def on_clock(at: datetime) -> None:
@@ -172,9 +178,14 @@ async def _play(name: str, calls: Sequence[LoggedCall], speed: float | None, *, 
                     say("following up until nothing is due: second texts, replies, the next morning's tasks")
 
             player = Replay(
-                target=run, clock_path=run.clock_path, account_sid=ACCOUNT_SID, auth_token=AUTH_TOKEN, speed=speed,
-                on_call=on_call, on_clock=on_clock,
-            )  # fmt: skip
+                target=run,
+                clock_path=run.clock_path,
+                account_sid=ACCOUNT_SID,
+                auth_token=AUTH_TOKEN,
+                speed=speed,
+                on_call=on_call,
+                on_clock=on_clock,
+            )
             await player.run(calls, until=calls[-1].ended_at + FOLLOW_UP)
         say("reading the records")
         summary = await summarize(run.db, run.stack.kafka, run.system.sandbox_url, len(calls))

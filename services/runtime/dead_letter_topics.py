@@ -51,8 +51,12 @@ class Note:
         """Return the record; all notes on one partition have one key, so that they stay in order."""
         topic = self.topic if self.topic.endswith(dead_letter_topic("")) else dead_letter_topic(self.topic)
         value = {
-            "topic": self.topic, "partition": self.partition, "offset": self.offset, "why": self.why, "group": self.group,
-        }  # fmt: skip
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+            "why": self.why,
+            "group": self.group,
+        }
         key = f"{self.topic}[{self.partition}]".encode()
         return Wire(topic, key, json.dumps(value).encode(), [("ce_type", self.kind.encode())])
 

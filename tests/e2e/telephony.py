@@ -119,9 +119,15 @@ class Call:
 
     def _form(self, **more: str) -> dict[str, str]:
         return {
-            "CallSid": self.sid, "AccountSid": ACCOUNT_SID, "From": self.caller, "To": self.dialled, "Direction": "inbound",
-            "ApiVersion": "2010-04-01", "Timestamp": format_datetime(datetime.now(UTC)), **more,
-        }  # fmt: skip
+            "CallSid": self.sid,
+            "AccountSid": ACCOUNT_SID,
+            "From": self.caller,
+            "To": self.dialled,
+            "Direction": "inbound",
+            "ApiVersion": "2010-04-01",
+            "Timestamp": format_datetime(datetime.now(UTC)),
+            **more,
+        }
 
     async def voice(self) -> None:
         """The call comes in; our TwiML says which phones to call."""
@@ -131,8 +137,13 @@ class Call:
             self.leg_sids = tuple("CA" + secrets.token_hex(16) for _ in self.legs)
 
     def _leg(self, n: int, **more: str) -> dict[str, str]:
-        return {**self._form(**more), "CallSid": self.leg_sids[n], "ParentCallSid": self.sid, "To": self.legs[n].to,
-                "Direction": "outbound-dial"}  # fmt: skip
+        return {
+            **self._form(**more),
+            "CallSid": self.leg_sids[n],
+            "ParentCallSid": self.sid,
+            "To": self.legs[n].to,
+            "Direction": "outbound-dial",
+        }
 
     async def press_key(self, n: int = 0) -> None:
         """An officer answers and presses the key."""
@@ -158,8 +169,12 @@ class Call:
 
     async def voicemail(self, transcript: str | None = None) -> None:
         """A recording exists, and its words."""
-        recording = {"AccountSid": ACCOUNT_SID, "CallSid": self.sid, "RecordingSid": "RE" + self.sid[2:],
-                     "RecordingUrl": f"https://recordings.example/RE{self.sid[2:]}"}  # fmt: skip
+        recording = {
+            "AccountSid": ACCOUNT_SID,
+            "CallSid": self.sid,
+            "RecordingSid": "RE" + self.sid[2:],
+            "RecordingUrl": f"https://recordings.example/RE{self.sid[2:]}",
+        }
         query = f"?call={self.sid}"
         await self.world.post(
             f"/webhooks/twilio/recording{query}",
@@ -168,9 +183,13 @@ class Call:
         if transcript is not None:
             await self.world.post(
                 f"/webhooks/twilio/transcription{query}",
-                {**recording, "TranscriptionSid": "TR" + self.sid[2:], "TranscriptionStatus": "completed",
-                 "TranscriptionText": transcript},
-            )  # fmt: skip
+                {
+                    **recording,
+                    "TranscriptionSid": "TR" + self.sid[2:],
+                    "TranscriptionStatus": "completed",
+                    "TranscriptionText": transcript,
+                },
+            )
 
     async def is_missed(self) -> None:
         """The whole of a missed call, in the usual order."""

@@ -224,16 +224,25 @@ async def test_whole_call_report_is_recovered_the_same_way(
     """Facts A1-A5: the provider-neutral call.completed says whether anyone answered and talked."""
     caller = new_caller()
     started = world.now() - timedelta(seconds=100)
-    body = json.dumps({
-        "event": "call.completed", "call_id": f"neutral-{caller}", "from": caller, "to": NEW_YORK, "started_at": started.isoformat(),
-        "duration": 100 if answered else 0, "answered": answered, "talk_time": talk,
-    }).encode()  # fmt: skip
+    body = json.dumps(
+        {
+            "event": "call.completed",
+            "call_id": f"neutral-{caller}",
+            "from": caller,
+            "to": NEW_YORK,
+            "started_at": started.isoformat(),
+            "duration": 100 if answered else 0,
+            "answered": answered,
+            "talk_time": talk,
+        }
+    ).encode()
     signature = sign_calls(body, int(real_now().timestamp()), WEBHOOK_SECRET)
     for _ in range(2):
         async with world.http.post(
-            f"{world.system.ingest_url}/webhooks/calls", data=body,
+            f"{world.system.ingest_url}/webhooks/calls",
+            data=body,
             headers={CALLS_HEADER: signature, "Content-Type": "application/json"},
-        ) as answer:  # fmt: skip
+        ) as answer:
             assert answer.status < 300, await answer.text()
     found = await eventually(
         lambda: world.db.calls.find_one({"caller": caller, "outcome": {"$exists": True}}), 10, "a decision"

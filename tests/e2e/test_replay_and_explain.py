@@ -29,13 +29,31 @@ def ringcentral() -> str:
     """Return a log of one call that a phone system's menu accepted and nobody took."""
     party = {"type": "Voice", "from": {"phoneNumber": MISSED}, "to": {"phoneNumber": "+12125550100"}}
     legs = [
-        {**party, "startTime": "2026-03-10T15:00:01.000Z", "duration": 20, "direction": "Outbound", "result": "No Answer"},
-        {**party, "startTime": "2026-03-10T15:00:01.000Z", "duration": 20, "direction": "Outbound", "result": "Accepted"},
-    ]  # fmt: skip
+        {
+            **party,
+            "startTime": "2026-03-10T15:00:01.000Z",
+            "duration": 20,
+            "direction": "Outbound",
+            "result": "No Answer",
+        },
+        {
+            **party,
+            "startTime": "2026-03-10T15:00:01.000Z",
+            "duration": 20,
+            "direction": "Outbound",
+            "result": "Accepted",
+        },
+    ]
     call = {
-        **party, "id": "Abc", "sessionId": "1386", "startTime": "2026-03-10T15:00:00.000Z", "duration": 22,
-        "direction": "Inbound", "result": "Missed", "legs": legs,
-    }  # fmt: skip
+        **party,
+        "id": "Abc",
+        "sessionId": "1386",
+        "startTime": "2026-03-10T15:00:00.000Z",
+        "duration": 22,
+        "direction": "Inbound",
+        "result": "Missed",
+        "legs": legs,
+    }
     return json.dumps({"records": [call]})
 
 
@@ -53,9 +71,15 @@ async def ringback(folder: Path, *args: str) -> tuple[int | None, str]:
     """Run a command; return its exit code and all that it said."""
     kept: Mapping[str, str] = {key: value for key, value in os.environ.items() if not key.startswith("RINGBACK_")}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from services.cli.app import main; main()", *args, cwd=folder,
-        env={**kept, "PYTHONPATH": str(ROOT)}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
+        sys.executable,
+        "-c",
+        "from services.cli.app import main; main()",
+        *args,
+        cwd=folder,
+        env={**kept, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     try:
         async with asyncio.timeout(LIMIT_S):
             said, _ = await process.communicate()

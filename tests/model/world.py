@@ -27,7 +27,7 @@ from schemas.touches import (
     TouchSent,
     TouchSuppressed,
     TouchTaskRequested,
-)  # fmt: skip
+)
 from services.sequencer.adapters.fence.causes import Causes
 from services.sequencer.domain import emit
 from services.sequencer.domain.machine import decide
@@ -208,10 +208,16 @@ class World:
         self._say(
             touch,
             TouchSent(
-                **about, sid="SM1", body="hi", template="t", template_version=1, variant="free", sent_at=self.now,
+                **about,
+                sid="SM1",
+                body="hi",
+                template="t",
+                template_version=1,
+                variant="free",
+                sent_at=self.now,
                 from_number="+12125550100",
             ),
-        )  # fmt: skip
+        )
 
     def _say(self, touch: TouchDue, data: TouchResult) -> None:
         event = envelope(data, f"{touch.touch_id}:{data.TYPE}", self.now, "ringback/notifier")

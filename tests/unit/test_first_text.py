@@ -146,7 +146,10 @@ def test_first_text_says_sorry_says_who_and_gives_one_next_step(variant: str, na
 
 def rendered(template: Template, name: str | None) -> str:
     values: dict[str, Any] = {
-        "name": name, "officer_name": "Dana Whitfield", "company": LENDER.name, "number": "(212) 555-0100",
+        "name": name,
+        "officer_name": "Dana Whitfield",
+        "company": LENDER.name,
+        "number": "(212) 555-0100",
         "nmls_ids": "9900011/9900001",
-    }  # fmt: skip
+    }
     return wording.render(template.text, **values)

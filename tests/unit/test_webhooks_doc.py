@@ -115,8 +115,11 @@ RUN: Final[dict[str, Callable[[str, Path, pytest.MonkeyPatch], tuple[str, dict[s
 
 def test_both_kinds_of_signature_have_a_sample_in_shell_and_in_python() -> None:
     assert [(kind, language) for kind, language, _ in SAMPLES] == [
-        ("calls", "sh"), ("calls", "python"), ("twilio", "sh"), ("twilio", "python"),
-    ]  # fmt: skip
+        ("calls", "sh"),
+        ("calls", "python"),
+        ("twilio", "sh"),
+        ("twilio", "python"),
+    ]
 
 
 @pytest.mark.parametrize(("kind", "language", "code"), SAMPLES, ids=[f"{kind} {name}" for kind, name, _ in SAMPLES])
@@ -142,11 +145,13 @@ async def test_sample_is_accepted_and_not_with_another_body(
             route=split.path,
             target=f"{split.path}?{split.query}" if split.query else split.path,
             query=dict(parse_qsl(split.query)),
-            headers={"Ringback-Signature": known.get("ringback-signature", ""),
-                     "X-Twilio-Signature": known.get("x-twilio-signature", "")},
+            headers={
+                "Ringback-Signature": known.get("ringback-signature", ""),
+                "X-Twilio-Signature": known.get("x-twilio-signature", ""),
+            },
             content_type=known.get("content-type", "application/x-www-form-urlencoded"),
             body=sent,
-        )  # fmt: skip
+        )
         return (await ingest.handle(webhook)).status
 
     assert await answer(body) == {"calls": 202, "twilio": 204}[kind]

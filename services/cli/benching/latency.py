@@ -49,9 +49,13 @@ class LoadGenerator:
         """One missed call: voice, the legs' ends, and the end that decides."""
         call = sid("CA", run_id, str(n))
         parties = {
-            "CallSid": call, "AccountSid": ACCOUNT_SID, "From": caller_of(n), "To": BRANCHES[n % len(BRANCHES)],
-            "Direction": "inbound", "ApiVersion": "2010-04-01",
-        }  # fmt: skip
+            "CallSid": call,
+            "AccountSid": ACCOUNT_SID,
+            "From": caller_of(n),
+            "To": BRANCHES[n % len(BRANCHES)],
+            "Direction": "inbound",
+            "ApiVersion": "2010-04-01",
+        }
         twiml = await self._post(f"{self._base}/webhooks/twilio/voice", {**parties, "CallStatus": "ringing"})
         for leg in dialled_legs(twiml):
             own = {**parties, "CallSid": sid("CA", call, leg.to), "ParentCallSid": call, "To": leg.to}
@@ -91,15 +95,24 @@ async def measure_latency(rate: float, seconds: int, console: Console) -> dict[s
     }
     columns["in all"] = [timing.to_request_ms for timing in timings]
     return {
-        "rate": rate, "seconds": seconds, "calls": total, "texted": len(timings), "webhooks": generator.webhooks,
+        "rate": rate,
+        "seconds": seconds,
+        "calls": total,
+        "texted": len(timings),
+        "webhooks": generator.webhooks,
         "cpu_ms_per_call": {name: (after[name] - before[name]) * 1000 / total for name in after},
-        "refused": generator.refused, "generator_late_ms_p99": percentile(late, 0.99),
+        "refused": generator.refused,
+        "generator_late_ms_p99": percentile(late, 0.99),
         "stages_ms": {
-            stage: {"p50": percentile(values, 0.5), "p95": percentile(values, 0.95),
-                    "p99": percentile(values, 0.99), "max": percentile(values, 1.0)}
+            stage: {
+                "p50": percentile(values, 0.5),
+                "p95": percentile(values, 0.95),
+                "p99": percentile(values, 0.99),
+                "max": percentile(values, 1.0),
+            }
             for stage, values in columns.items()
         },
-    }  # fmt: skip
+    }
 
 
 def cpu_by_process(run: Run) -> dict[str, float]:
@@ -124,9 +137,13 @@ async def _open_loop(generator: LoadGenerator, rate: float, total: int, console:
     late: list[float] = []
     began = monotonic_s()
     with Progress(
-        TextColumn("calling"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(),
-        console=console, disable=not console.is_terminal,
-    ) as bar:  # fmt: skip
+        TextColumn("calling"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
         task = bar.add_task("calls", total=total)
         async with asyncio.TaskGroup() as group:
             for n in range(total):

@@ -41,10 +41,16 @@ def opened(n: int) -> Event[LeadOpened]:
         owner_id="dana-whitfield",
     )
     data = LeadOpened(
-        lead_id=lead, lead_seq=1, caller=caller, texting="open", cause=call, lead=snapshot,
-        call=CallOfLead(call_id=call, outcome="missed", ended_at=AT), local_day=date(2026, 3, 10),
+        lead_id=lead,
+        lead_seq=1,
+        caller=caller,
+        texting="open",
+        cause=call,
+        lead=snapshot,
+        call=CallOfLead(call_id=call, outcome="missed", ended_at=AT),
+        local_day=date(2026, 3, 10),
         callback_morning=LocalTime(on=date(2026, 3, 11), at=time(8, 30), zone="America/New_York"),
-    )  # fmt: skip
+    )
     return Event(
         id=f"{lead}:1",
         data=data,
@@ -87,9 +93,9 @@ async def _fill(servers: str, events: int) -> None:
     try:
         for start in range(0, events, 1000):
             wires = [encode(opened(n)) for n in range(start, min(events, start + 1000))]
-            await asyncio.gather(*[
-                await producer.send(wire.topic, wire.value, key=wire.key, headers=wire.headers) for wire in wires
-            ])  # fmt: skip
+            await asyncio.gather(
+                *[await producer.send(wire.topic, wire.value, key=wire.key, headers=wire.headers) for wire in wires]
+            )
     finally:
         await producer.stop()
 

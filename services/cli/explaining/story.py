@@ -69,11 +69,16 @@ def story_of(records: Records, directory: Directory) -> list[Line]:
         return _of_lead(lead, records.calls, directory)
 
     leads = () if records.lead is None else (records.lead,)
-    return sorted([
-        *_told(_of_call, records.calls), *_told(of_lead, leads), *_told(_of_message, records.messages),
-        *_told(_of_delivery, records.deliveries), *_told(_of_timer, records.timers),
-        *_told(_of_closed_task, records.task_log),
-    ])  # fmt: skip
+    return sorted(
+        [
+            *_told(_of_call, records.calls),
+            *_told(of_lead, leads),
+            *_told(_of_message, records.messages),
+            *_told(_of_delivery, records.deliveries),
+            *_told(_of_timer, records.timers),
+            *_told(_of_closed_task, records.task_log),
+        ]
+    )
 
 
 def _told(tell: Callable[[Document], Iterator[Line]], documents: Iterable[Document]) -> Iterator[Line]:

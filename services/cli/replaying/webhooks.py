@@ -107,39 +107,82 @@ def afterwards(call: LoggedCall, twiml_legs: Sequence[DialledLeg], base: str, ac
 
     for leg, dialled in legs:
         own = {
-            **parties, "CallSid": as_sid(call.provider, leg.leg_id), "ParentCallSid": call_sid(call), "To": dialled.to,
-            "Called": dialled.to, "Direction": "outbound-dial",
-        }  # fmt: skip
+            **parties,
+            "CallSid": as_sid(call.provider, leg.leg_id),
+            "ParentCallSid": call_sid(call),
+            "To": dialled.to,
+            "Called": dialled.to,
+            "Direction": "outbound-dial",
+        }
         if leg.answered and leg.answered_at is not None:
             pressed = dialled.screen_url.replace("step=screen", "step=pressed")
             add(leg.answered_at, dialled.screen_url, {**own, "CallStatus": "in-progress"})
-            add(min(leg.answered_at + KEY_AFTER, leg.ended_at), pressed,
-                {**own, "CallStatus": "in-progress", "Digits": "1"})  # fmt: skip
-        add(leg.ended_at, dialled.status_url,
-            {**own, "CallStatus": leg.status, "CallDuration": str(int(leg.talk_s)), "Timestamp": format_datetime(leg.ended_at)},
-        )  # fmt: skip
+            add(
+                min(leg.answered_at + KEY_AFTER, leg.ended_at),
+                pressed,
+                {**own, "CallStatus": "in-progress", "Digits": "1"},
+            )
+        add(
+            leg.ended_at,
+            dialled.status_url,
+            {
+                **own,
+                "CallStatus": leg.status,
+                "CallDuration": str(int(leg.talk_s)),
+                "Timestamp": format_datetime(leg.ended_at),
+            },
+        )
     if legs and not call.hung_up_ringing:  # the action URL is never asked for once the caller is gone
         best = next((leg for leg, _ in legs if leg.answered), legs[0][0])
-        add(best.ended_at, "/webhooks/twilio/dial",
-            {**parties, "CallStatus": "in-progress", "DialCallSid": as_sid(call.provider, best.leg_id),
-             "DialCallStatus": best.status, "DialCallDuration": str(int(best.talk_s)),
-             "DialBridged": str(best.answered).lower()})  # fmt: skip
-    add(call.ended_at, "/webhooks/twilio/call-status",
-        {**parties, "CallStatus": call.status if call.status in ("busy", "failed", "no-answer", "canceled") else "completed",
-         "CallDuration": str(int(call.duration_s)), "Timestamp": format_datetime(call.ended_at)},
-        decides=not call.answered)  # fmt: skip
+        add(
+            best.ended_at,
+            "/webhooks/twilio/dial",
+            {
+                **parties,
+                "CallStatus": "in-progress",
+                "DialCallSid": as_sid(call.provider, best.leg_id),
+                "DialCallStatus": best.status,
+                "DialCallDuration": str(int(best.talk_s)),
+                "DialBridged": str(best.answered).lower(),
+            },
+        )
+    add(
+        call.ended_at,
+        "/webhooks/twilio/call-status",
+        {
+            **parties,
+            "CallStatus": call.status if call.status in ("busy", "failed", "no-answer", "canceled") else "completed",
+            "CallDuration": str(int(call.duration_s)),
+            "Timestamp": format_datetime(call.ended_at),
+        },
+        decides=not call.answered,
+    )
     if call.voicemail:
         recording = {
-            "AccountSid": account, "CallSid": call_sid(call), "RecordingSid": sid("RE", call.call_id),
+            "AccountSid": account,
+            "CallSid": call_sid(call),
+            "RecordingSid": sid("RE", call.call_id),
             "RecordingUrl": f"https://recordings.example/{sid('RE', call.call_id)}",
-        }  # fmt: skip
+        }
         query = urlencode({"call": call_sid(call)})
-        add(call.ended_at, f"/webhooks/twilio/recording?{query}",
-            {**recording, "RecordingStatus": "completed", "RecordingDuration": str(int(call.voicemail_s))}, decides=True)  # fmt: skip
+        add(
+            call.ended_at,
+            f"/webhooks/twilio/recording?{query}",
+            {**recording, "RecordingStatus": "completed", "RecordingDuration": str(int(call.voicemail_s))},
+            decides=True,
+        )
         if call.transcript:
-            add(call.ended_at + TRANSCRIBED_AFTER, f"/webhooks/twilio/transcription?{query}",
-                {**recording, "TranscriptionSid": sid("TR", call.call_id), "TranscriptionStatus": "completed",
-                 "TranscriptionText": call.transcript}, decides=True)  # fmt: skip
+            add(
+                call.ended_at + TRANSCRIBED_AFTER,
+                f"/webhooks/twilio/transcription?{query}",
+                {
+                    **recording,
+                    "TranscriptionSid": sid("TR", call.call_id),
+                    "TranscriptionStatus": "completed",
+                    "TranscriptionText": call.transcript,
+                },
+                decides=True,
+            )
     return sorted(hooks)
 
 

@@ -76,10 +76,13 @@ class Twiml:
                 for officer, phone in officers:
                     known = {"call": call, "branch": branch, "officer": officer}
                     dial.number(
-                        phone, url=self._url(routes.LEG, step="screen", **known), method="POST",
+                        phone,
+                        url=self._url(routes.LEG, step="screen", **known),
+                        method="POST",
                         status_callback=self._url(routes.LEG, step="status", **known),
-                        status_callback_event="completed", status_callback_method="POST",
-                    )  # fmt: skip
+                        status_callback_event="completed",
+                        status_callback_method="POST",
+                    )
                 response.append(dial)
             case TakeVoicemail(call, branch, closed):
                 why = "We are closed right now." if closed else "All of our loan officers are helping other callers."
@@ -88,18 +91,24 @@ class Twiml:
                     "Please leave a message after the tone, and a loan officer will call you back."
                 )
                 response.record(
-                    max_length=VOICEMAIL_S, play_beep=True, transcribe=True,
-                    action=self._url(routes.RECORDING, step="after", call=call, branch=branch), method="POST",
+                    max_length=VOICEMAIL_S,
+                    play_beep=True,
+                    transcribe=True,
+                    action=self._url(routes.RECORDING, step="after", call=call, branch=branch),
+                    method="POST",
                     recording_status_callback=self._url(routes.RECORDING, call=call, branch=branch),
-                    recording_status_callback_event="completed", recording_status_callback_method="POST",
+                    recording_status_callback_event="completed",
+                    recording_status_callback_method="POST",
                     transcribe_callback=self._url(routes.TRANSCRIPTION, call=call, branch=branch),
-                )  # fmt: skip
+                )
                 response.hangup()
             case Screen(call, branch, officer_id):
                 gather = Gather(
-                    num_digits=1, timeout=PRESS_S, method="POST",
+                    num_digits=1,
+                    timeout=PRESS_S,
+                    method="POST",
                     action=self._url(routes.LEG, step="pressed", call=call, branch=branch, officer=officer_id),
-                )  # fmt: skip
+                )
                 gather.say(f"A call for {self._company}. Press 1 to take it.")
                 response.append(gather)
                 response.hangup()  # nobody pressed: a carrier's voicemail, which must not get the call

@@ -39,9 +39,16 @@ class MongoTimers:
     async def start(self) -> None:
         """Connect and make the indexes."""
         self._client = AsyncIOMotorClient(
-            self.url, tz_aware=True, tzinfo=UTC, w="majority", retryWrites=True, serverSelectionTimeoutMS=3000,
-            connectTimeoutMS=3000, socketTimeoutMS=10_000, io_loop=asyncio.get_running_loop(),
-        )  # fmt: skip
+            self.url,
+            tz_aware=True,
+            tzinfo=UTC,
+            w="majority",
+            retryWrites=True,
+            serverSelectionTimeoutMS=3000,
+            connectTimeoutMS=3000,
+            socketTimeoutMS=10_000,
+            io_loop=asyncio.get_running_loop(),
+        )
         self._timers = self._client[self.database][COLLECTION]
         with mongo_errors():
             await self._timers.create_index([("state", ASCENDING), ("due", ASCENDING)], name="state_due")

@@ -113,13 +113,28 @@ def _read_local(raw: list[str]) -> LocalTime:
 def _effect(effect: Effect) -> list[Any]:
     match effect:
         case EmitTouch():
-            return ["T", effect.step, effect.attempt, effect.template, effect.lane,
-                    _us(effect.due_at), _us(effect.expires_at), int(effect.first)]  # fmt: skip
+            return [
+                "T",
+                effect.step,
+                effect.attempt,
+                effect.template,
+                effect.lane,
+                _us(effect.due_at),
+                _us(effect.expires_at),
+                int(effect.first),
+            ]
         case SetTimer():
             return ["A", effect.step, effect.attempt, _us(effect.due_at), _local(effect.due_local)]
         case RequestTask():
-            return ["R", effect.step, effect.attempt, _us(effect.due_at), _local(effect.due_local),
-                    int(effect.urgent), effect.reason]  # fmt: skip
+            return [
+                "R",
+                effect.step,
+                effect.attempt,
+                _us(effect.due_at),
+                _local(effect.due_local),
+                int(effect.urgent),
+                effect.reason,
+            ]
         case Suppress():
             return ["S", effect.step, effect.attempt, effect.reason]
 

@@ -291,12 +291,17 @@ async def main(args: argparse.Namespace) -> int:
             table: DurableTable = fence.table
             assigned = list(fence.app.tables.recovery.active_tps) if fence.recoveries else []
             said = {
-                "pid": os.getpid(), "ready": fence.is_ready(), "events": done["events"], "recoveries": fence.recoveries,
-                "recovered": table.recovered, "rows": len(table.data.data), "partitions": len(assigned),
+                "pid": os.getpid(),
+                "ready": fence.is_ready(),
+                "events": done["events"],
+                "recoveries": fence.recoveries,
+                "recovered": table.recovered,
+                "rows": len(table.data.data),
+                "partitions": len(assigned),
                 "window": sum(len(window) for window in fence.windows.values()),
                 "standing": fence.standing(3.0),
                 "pending": sum((await fence.pending()).values()) if fence.is_ready() else None,
-            }  # fmt: skip
+            }
             status.with_suffix(".new").write_text(json.dumps(said))
             status.with_suffix(".new").replace(status)
             await asyncio.sleep(0.05)

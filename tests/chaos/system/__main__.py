@@ -51,9 +51,14 @@ def main() -> int:
     given, console, outcomes = parse(), Console(width=120), []
     for seed in given.seed or [1]:
         plan = Plan(
-            seed=seed, seconds=given.minutes * 60, rate=given.rate, instances=given.instances, every_s=given.every,
-            provider_faults=given.provider_faults, faults=() if given.no_faults else None,
-        )  # fmt: skip
+            seed=seed,
+            seconds=given.minutes * 60,
+            rate=given.rate,
+            instances=given.instances,
+            every_s=given.every,
+            provider_faults=given.provider_faults,
+            faults=() if given.no_faults else None,
+        )
         folder = (given.folder or Path(tempfile.mkdtemp(prefix="ringback-chaos-"))) / f"seed-{seed}"
         console.print(f"seed {seed}: logs in {folder}")
         outcome = asyncio.run(run(plan, folder, lambda line: console.print(line, highlight=False)))

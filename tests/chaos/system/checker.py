@@ -43,9 +43,7 @@ class Report:
 
 def check(history: History) -> Report:
     """Return everything that does not hold."""
-    breaches = [
-        Breach(name, about, why) for name, find in CHECKS.items() for about, why in find(history)
-    ]  # fmt: skip
+    breaches = [Breach(name, about, why) for name, find in CHECKS.items() for about, why in find(history)]
     return Report(breaches=breaches, counts=_counts(history))
 
 

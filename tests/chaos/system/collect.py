@@ -45,9 +45,15 @@ async def collect(
     ]
     letters = {topic.name: len(await _read(kafka, topic)) for topic in TOPICS if topic.name.endswith(".dlq")}
     return History(
-        calls=calls, texts=texts, posted=await _posted(system.sandbox_url), appended=appended, pending_timers=pending,
-        rows=rows, dead_letters=letters, **found,
-    )  # fmt: skip
+        calls=calls,
+        texts=texts,
+        posted=await _posted(system.sandbox_url),
+        appended=appended,
+        pending_timers=pending,
+        rows=rows,
+        dead_letters=letters,
+        **found,
+    )
 
 
 async def _read(kafka: str, topic: Topic) -> list[ConsumerRecord[bytes, bytes]]:
@@ -72,9 +78,13 @@ def _appended(record: ConsumerRecord[bytes, bytes]) -> Appended:
     head = {name: value.decode() for name, value in record.headers}
     data = json.loads(record.value or b"{}")
     return Appended(
-        event_id=head["ce_id"], type=head["ce_type"], caller=(record.key or b"").decode().rpartition(":")[2],
-        call_id=data.get("call_id", ""), body=data.get("body", ""), at_s=record.timestamp / 1000,
-    )  # fmt: skip
+        event_id=head["ce_id"],
+        type=head["ce_type"],
+        caller=(record.key or b"").decode().rpartition(":")[2],
+        call_id=data.get("call_id", ""),
+        body=data.get("body", ""),
+        at_s=record.timestamp / 1000,
+    )
 
 
 async def _posted(sandbox_url: str) -> list[Posted]:
@@ -97,6 +107,10 @@ def _post(request: Mapping[str, Any], message: Mapping[str, Any] | None) -> Post
         return Posted(to=to, at_s=at_s, virtual_at=virtual)
     query = parse_qs(urlsplit(message["status_callback"] or "").query)
     return Posted(
-        to=to, at_s=at_s, virtual_at=virtual, sid=message["sid"], error_code=message["error_code"],
+        to=to,
+        at_s=at_s,
+        virtual_at=virtual,
+        sid=message["sid"],
+        error_code=message["error_code"],
         touch_id=next(iter(query.get("touch", [])), None),
-    )  # fmt: skip
+    )

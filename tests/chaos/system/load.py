@@ -43,9 +43,14 @@ class Load:
     def __post_init__(self) -> None:
         self._validator = RequestValidator(AUTH_TOKEN)
         stories: list[tuple[Callable[[int, random.Random], Awaitable[None]], int]] = [
-            (self._missed, 40), (self._hung_up, 10), (self._answered, 18), (self._redialled, 8), (self._stopped, 12),
-            (self._replied, 8), (self._withheld, 4),
-        ]  # fmt: skip
+            (self._missed, 40),
+            (self._hung_up, 10),
+            (self._answered, 18),
+            (self._redialled, 8),
+            (self._stopped, 12),
+            (self._replied, 8),
+            (self._withheld, 4),
+        ]
         self._stories, self._weights = zip(*stories, strict=True)
 
     async def run(self, rate: float, seconds: float) -> None:
@@ -95,14 +100,25 @@ class Load:
     # --- webhooks ----------------------------------------------------------------------------------------------------
 
     async def _call(
-        self, n: int, dice: random.Random, caller: str, *, again: int = 0, answers: bool = False, hangs_up: bool = False,
+        self,
+        n: int,
+        dice: random.Random,
+        caller: str,
+        *,
+        again: int = 0,
+        answers: bool = False,
+        hangs_up: bool = False,
         legs_end: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         call_id = sid("CA", "chaos", str(self.seed), str(n), str(again))
         parties = {
-            "CallSid": call_id, "AccountSid": ACCOUNT_SID, "From": caller, "To": BRANCHES[n % len(BRANCHES)],
-            "Direction": "inbound", "ApiVersion": "2010-04-01",
-        }  # fmt: skip
+            "CallSid": call_id,
+            "AccountSid": ACCOUNT_SID,
+            "From": caller,
+            "To": BRANCHES[n % len(BRANCHES)],
+            "Direction": "inbound",
+            "ApiVersion": "2010-04-01",
+        }
         number = caller if caller.startswith("+") else None
         twiml = await self._post(f"{self.base_url}/webhooks/twilio/voice", {**parties, "CallStatus": "ringing"})
         if twiml is None:
@@ -121,9 +137,7 @@ class Load:
         for name, url, form in rest:
             if await self._post(url, form) is not None:
                 done.add(name)
-        self.calls.append(
-            CallPlaced(sid=call_id, caller=number, answered=answered, acknowledged=frozenset(done))
-        )  # fmt: skip
+        self.calls.append(CallPlaced(sid=call_id, caller=number, answered=answered, acknowledged=frozenset(done)))
 
     async def _press(self, leg: DialledLeg, parties: Form) -> str | None:
         form = {**parties, **_leg(leg, parties), "CallStatus": "in-progress"}
@@ -150,10 +164,17 @@ class Load:
     async def _text(self, n: int, body: str) -> None:
         message = sid("SM", "chaos", str(self.seed), str(n), body)
         form = {
-            "MessageSid": message, "SmsSid": message, "AccountSid": ACCOUNT_SID, "ApiVersion": "2010-04-01",
-            "From": caller_of(n), "To": BRANCHES[n % len(BRANCHES)], "Body": body, "NumMedia": "0", "NumSegments": "1",
+            "MessageSid": message,
+            "SmsSid": message,
+            "AccountSid": ACCOUNT_SID,
+            "ApiVersion": "2010-04-01",
+            "From": caller_of(n),
+            "To": BRANCHES[n % len(BRANCHES)],
+            "Body": body,
+            "NumMedia": "0",
+            "NumSegments": "1",
             "SmsStatus": "received",
-        }  # fmt: skip
+        }
         if await self._post(f"{self.base_url}/webhooks/twilio/sms", form) is not None:
             kind = {"STOP": "stop", "START": "start"}.get(body, "reply")
             self.texts.append(TextReceived(sid=message, caller=caller_of(n), kind=kind))  # type: ignore[arg-type]
@@ -179,6 +200,8 @@ class Load:
 
 def _leg(leg: DialledLeg, parties: Form) -> Form:
     return {
-        "CallSid": sid("CA", parties["CallSid"], leg.to), "ParentCallSid": parties["CallSid"], "To": leg.to,
+        "CallSid": sid("CA", parties["CallSid"], leg.to),
+        "ParentCallSid": parties["CallSid"],
+        "To": leg.to,
         "Direction": "outbound-dial",
-    }  # fmt: skip
+    }

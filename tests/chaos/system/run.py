@@ -56,12 +56,18 @@ class Outcome:
     def as_json(self) -> dict[str, Any]:
         """Return everything, for the file."""
         return {
-            "seed": self.plan.seed, "seconds": self.plan.seconds, "rate": self.plan.rate,
-            "instances": self.plan.instances, "faults": [str(fault) for fault in self.plan.schedule()],
-            "breaches": [asdict(breach) for breach in self.report.breaches], "counts": dict(self.report.counts),
-            "webhooks never acknowledged": self.unacknowledged, "exits": self.exits,
-            "generator late ms max": self.late_ms_max, "took s": self.took_s,
-        }  # fmt: skip
+            "seed": self.plan.seed,
+            "seconds": self.plan.seconds,
+            "rate": self.plan.rate,
+            "instances": self.plan.instances,
+            "faults": [str(fault) for fault in self.plan.schedule()],
+            "breaches": [asdict(breach) for breach in self.report.breaches],
+            "counts": dict(self.report.counts),
+            "webhooks never acknowledged": self.unacknowledged,
+            "exits": self.exits,
+            "generator late ms max": self.late_ms_max,
+            "took s": self.took_s,
+        }
 
 
 async def run(plan: Plan, folder: Path, say: Callable[[str], None] = print) -> Outcome:
@@ -93,10 +99,13 @@ async def run(plan: Plan, folder: Path, say: Callable[[str], None] = print) -> O
     extra += [Breach("does not stop", "SIGTERM", why) for why in stage.breaches]
     found = check(history)
     outcome = Outcome(
-        plan=plan, report=Report(breaches=(*extra, *found.breaches), counts=found.counts), exits=stage.exits,
-        unacknowledged=load.unacknowledged, late_ms_max=round(max(load.late_s, default=0.0) * 1000, 1),
+        plan=plan,
+        report=Report(breaches=(*extra, *found.breaches), counts=found.counts),
+        exits=stage.exits,
+        unacknowledged=load.unacknowledged,
+        late_ms_max=round(max(load.late_s, default=0.0) * 1000, 1),
         took_s=round(monotonic_s() - began, 1),
-    )  # fmt: skip
+    )
     (folder / "outcome.json").write_text(json.dumps(outcome.as_json(), indent=2))
     return outcome
 
@@ -104,8 +113,11 @@ async def run(plan: Plan, folder: Path, say: Callable[[str], None] = print) -> O
 async def _provider_faults(sandbox_url: str, http: aiohttp.ClientSession, share: float) -> None:
     """Let the provider fail in four ways, each for a quarter of the share; 0 ends it."""
     kinds: list[dict[str, Any]] = [
-        {"kind": "429"}, {"kind": "5xx", "accepted": False}, {"kind": "hang", "accepted": True}, {"kind": "lost"},
-    ]  # fmt: skip
+        {"kind": "429"},
+        {"kind": "5xx", "accepted": False},
+        {"kind": "hang", "accepted": True},
+        {"kind": "lost"},
+    ]
     faults = [{**kind, "share": share / len(kinds)} for kind in kinds] if share else []
     async with http.post(f"{sandbox_url}/_control/faults", json={"clear": True, "faults": faults}) as answer:
         answer.raise_for_status()

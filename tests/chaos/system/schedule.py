@@ -71,8 +71,12 @@ def draw(seed: int, seconds: float, *, every_s: float = 6.0, instances: int = 1)
             kind = dice.choices([Kind.KILL, Kind.TERM, Kind.PAUSE, Kind.LONG_PAUSE], [4, 2, 2, 2])[0]
         low, high = DURATION_S[kind]
         found.append(
-            Fault(at_s=round(at, 2), kind=kind, target=target,
-                  instance=dice.randrange(instances) if target in SERVICES else 0,
-                  for_s=round(dice.uniform(low, high), 2))
-        )  # fmt: skip
+            Fault(
+                at_s=round(at, 2),
+                kind=kind,
+                target=target,
+                instance=dice.randrange(instances) if target in SERVICES else 0,
+                for_s=round(dice.uniform(low, high), 2),
+            )
+        )
     return found

@@ -96,8 +96,15 @@ class Stage:
         database = fresh_name()
         for n in range(self.instances):
             env = {"RINGBACK_INSTANCE": f"chaos-{n}", "RINGBACK_DOUBT_WAIT_S": DOUBT_WAIT_S}
-            system = System(self.kafka, mongodb, self.folder / f"instance-{n}", database=database, group_prefix=prefix,
-                            clock=str(self.clock_path), env=env)  # fmt: skip
+            system = System(
+                self.kafka,
+                mongodb,
+                self.folder / f"instance-{n}",
+                database=database,
+                group_prefix=prefix,
+                clock=str(self.clock_path),
+                env=env,
+            )
             self.systems.append(system)
         sandbox_port = int(self.first.sandbox_url.rpartition(":")[2])
         self.provider_proxy = await self._stack.enter_async_context(Proxy(sandbox_port))

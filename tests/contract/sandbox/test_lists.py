@@ -32,12 +32,18 @@ async def test_calls_and_legs_that_ended_in_the_window_are_listed_over_several_p
 ) -> None:
     now = real_now().replace(microsecond=0)
     calls = [
-        {"sid": f"CA{n:032x}", "from": CALLER, "to": DANA if n % 2 else NEW_YORK, "status": "completed", "duration_s": 30,
-         "start_time": (now - timedelta(minutes=n, seconds=30)).isoformat(),
-         "end_time": (now - timedelta(minutes=n)).isoformat(),
-         **({"direction": "outbound-dial", "parent_call_sid": f"CA{n - 1:032x}"} if n % 2 else {})}
+        {
+            "sid": f"CA{n:032x}",
+            "from": CALLER,
+            "to": DANA if n % 2 else NEW_YORK,
+            "status": "completed",
+            "duration_s": 30,
+            "start_time": (now - timedelta(minutes=n, seconds=30)).isoformat(),
+            "end_time": (now - timedelta(minutes=n)).isoformat(),
+            **({"direction": "outbound-dial", "parent_call_sid": f"CA{n - 1:032x}"} if n % 2 else {}),
+        }
         for n in range(20)
-    ]  # fmt: skip
+    ]
     calls.append({"sid": f"CA{99:032x}", "from": CALLER, "to": NEW_YORK, "status": "in-progress"})
     await control(sandbox, "calls", {"calls": calls})
     found = {call.sid: call for call in await lists.calls_ended(now - timedelta(minutes=10))}

@@ -73,17 +73,28 @@ class Running:
 async def ingest(servers: str, folder: Path, **env: str) -> AsyncIterator[Running]:
     """Run ingest until the end of the block."""
     settings = {
-        "KAFKA_BOOTSTRAP_SERVERS": servers, "TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": TOKEN,
-        "PUBLIC_BASE_URL": PUBLIC, "DIRECTORY": "deploy/examples/lender.yaml", "WEBHOOK_SECRET": SECRET,
-        "INGEST_PORT": "0", "OPS_PORT": "0", **env,
-    }  # fmt: skip
+        "KAFKA_BOOTSTRAP_SERVERS": servers,
+        "TWILIO_ACCOUNT_SID": ACCOUNT,
+        "TWILIO_AUTH_TOKEN": TOKEN,
+        "PUBLIC_BASE_URL": PUBLIC,
+        "DIRECTORY": "deploy/examples/lender.yaml",
+        "WEBHOOK_SECRET": SECRET,
+        "INGEST_PORT": "0",
+        "OPS_PORT": "0",
+        **env,
+    }
     kept = {key: value for key, value in os.environ.items() if not key.startswith("RINGBACK_")}
     log = folder / "ingest.log"
     with log.open("ab") as out:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.ingest", stdout=asyncio.subprocess.PIPE, stderr=out,
-            env={**kept, **{f"RINGBACK_{key}": value for key, value in settings.items()}}, preexec_fn=die_with_parent,
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            "services.ingest",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=out,
+            env={**kept, **{f"RINGBACK_{key}": value for key, value in settings.items()}},
+            preexec_fn=die_with_parent,
+        )
     try:
         assert process.stdout is not None
         async with asyncio.timeout(30):

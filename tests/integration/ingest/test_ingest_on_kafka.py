@@ -48,8 +48,11 @@ async def test_call_through_all_its_webhooks_arrives_as_facts_keyed_by_the_calle
     assert (await running.twilio("call-status", ended(call)))[0] == 204
     facts = [event for event in await arrived(servers, "call-events") if call in event.data.model_dump_json()]
     assert [event.id for event in facts] == [
-        f"twilio:{call}:started", f"twilio:{leg}:ended", f"twilio:{leg}:ended", f"twilio:{call}:ended:no-answer",
-    ]  # fmt: skip
+        f"twilio:{call}:started",
+        f"twilio:{leg}:ended",
+        f"twilio:{leg}:ended",
+        f"twilio:{call}:ended:no-answer",
+    ]
     assert {event.key for event in facts} == {b"larkspur:+13035550123"}
     assert len({event.traceparent[:35] for event in facts}) == 1
 
@@ -60,8 +63,16 @@ async def test_reply_receipt_and_report_arrive_on_their_topics(running: Running,
     assert (await running.twilio("sms", reply))[0] == 200
     receipt = {"MessageSid": message, "To": CALLER, "MessageStatus": "delivered"}
     assert (await running.twilio("message-status?touch=t-1", receipt))[0] == 204
-    report = {"event": "call.completed", "call_id": call, "from": CALLER, "to": NEW_YORK, "duration": 0,
-              "started_at": "2026-03-03T19:58:00Z", "answered": False, "talk_time": 0}  # fmt: skip
+    report = {
+        "event": "call.completed",
+        "call_id": call,
+        "from": CALLER,
+        "to": NEW_YORK,
+        "duration": 0,
+        "started_at": "2026-03-03T19:58:00Z",
+        "answered": False,
+        "talk_time": 0,
+    }
     assert (await running.calls(report))[0] == 202
     for topic, event_id in (
         ("replies", f"twilio:{message}:received"),

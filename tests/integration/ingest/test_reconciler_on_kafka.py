@@ -30,9 +30,14 @@ async def process(folder: Path, *args: str, **env: str) -> AsyncIterator[dict[st
     log = folder / f"{args[0]}.log"
     with log.open("ab") as out:
         found = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", *args, stdout=asyncio.subprocess.PIPE, stderr=out, preexec_fn=die_with_parent,
+            sys.executable,
+            "-m",
+            *args,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=out,
+            preexec_fn=die_with_parent,
             env={**kept, **{f"RINGBACK_{key}": value for key, value in env.items()}},
-        )  # fmt: skip
+        )
     try:
         assert found.stdout is not None
         async with asyncio.timeout(30):
@@ -57,8 +62,17 @@ async def test_three_hours_of_lost_webhooks_are_made_good_and_nothing_is_told_tw
         call, leg, end = new_sid("CA"), new_sid("CA"), real_now() - timedelta(minutes=10 + 5 * n)
         times = {"start_time": (end - timedelta(seconds=40)).isoformat(), "end_time": end.isoformat()}
         calls.append({"sid": call, "from": CALLER, "to": NEW_YORK, "status": "completed", "duration_s": 40, **times})
-        calls.append({"sid": leg, "from": CALLER, "to": DANA, "status": "no-answer", "direction": "outbound-dial",
-                      "parent_call_sid": call, **times})  # fmt: skip
+        calls.append(
+            {
+                "sid": leg,
+                "from": CALLER,
+                "to": DANA,
+                "status": "no-answer",
+                "direction": "outbound-dial",
+                "parent_call_sid": call,
+                **times,
+            }
+        )
         told |= {f"twilio:{call}:started", f"twilio:{call}:ended:completed", f"twilio:{leg}:ended"}
     sandbox = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": TOKEN}
     url = f"http://127.0.0.1:{port}"
@@ -69,10 +83,14 @@ async def test_three_hours_of_lost_webhooks_are_made_good_and_nothing_is_told_tw
         ended = {"CallSid": first, "From": CALLER, "To": NEW_YORK, "CallStatus": "completed", "Direction": "inbound"}
         assert (await running.twilio("call-status", ended))[0] == 204
         env = {
-            "KAFKA_BOOTSTRAP_SERVERS": servers, "TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": TOKEN,
-            "TWILIO_BASE_URL": url, "PUBLIC_BASE_URL": PUBLIC, "DIRECTORY": "deploy/examples/lender.yaml",
+            "KAFKA_BOOTSTRAP_SERVERS": servers,
+            "TWILIO_ACCOUNT_SID": ACCOUNT,
+            "TWILIO_AUTH_TOKEN": TOKEN,
+            "TWILIO_BASE_URL": url,
+            "PUBLIC_BASE_URL": PUBLIC,
+            "DIRECTORY": "deploy/examples/lender.yaml",
             "OPS_PORT": "0",
-        }  # fmt: skip
+        }
 
         async def all_there() -> bool:
             return told <= {event.id for event in await arrived(servers, "call-events")}

@@ -47,9 +47,13 @@ async def life(kafka: Kafka, handler: Handler, producer: KafkaProducer) -> Async
     """Run one life of a consumer."""
     health = Health(not_ready={})
     loop = ConsumerLoop(
-        topics=[TOPIC], group="it-dlq", bootstrap_servers=kafka.bootstrap_servers, handler=handler, producer=producer,
+        topics=[TOPIC],
+        group="it-dlq",
+        bootstrap_servers=kafka.bootstrap_servers,
+        handler=handler,
+        producer=producer,
         health=health,
-    )  # fmt: skip
+    )
     await loop.start()
     running = asyncio.create_task(loop.run())
     try:

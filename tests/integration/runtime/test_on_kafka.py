@@ -172,9 +172,13 @@ async def test_dead_letter_that_would_be_too_large_leaves_its_value_out_and_the_
             Wire(name, b"k", large, []), Wire(name, good.key or b"", good.value or b"", list(good.headers))
         )
         loop = ConsumerLoop(
-            topics=[name], group=name, bootstrap_servers=kafka.bootstrap_servers, handler=handle, producer=producer,
+            topics=[name],
+            group=name,
+            bootstrap_servers=kafka.bootstrap_servers,
+            handler=handle,
+            producer=producer,
             health=Health(),
-        )  # fmt: skip
+        )
         await loop.start()
         running = asyncio.create_task(loop.run())
         try:

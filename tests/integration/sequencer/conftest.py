@@ -69,10 +69,19 @@ class Rig:
             lead_id=lead, caller=caller, branch_id="nyc", first_contact_at=self.now, opened_by_call="CA1"
         )
         data = kind.model_validate(
-            {"lead_id": lead, "lead_seq": seq, "caller": caller, "texting": texting, "cause": f"c{seq}",
-             "lead": snapshot, "local_day": date(2026, 7, 1), "callback_morning": MORNING, "message_id": "SM1",
-             "call": CallOfLead(call_id=f"CA{seq}", outcome="missed", ended_at=self.now)}
-        )  # fmt: skip
+            {
+                "lead_id": lead,
+                "lead_seq": seq,
+                "caller": caller,
+                "texting": texting,
+                "cause": f"c{seq}",
+                "lead": snapshot,
+                "local_day": date(2026, 7, 1),
+                "callback_morning": MORNING,
+                "message_id": "SM1",
+                "call": CallOfLead(call_id=f"CA{seq}", outcome="missed", ended_at=self.now),
+            }
+        )
         return self._event(data, f"{lead}:{seq}", caller, "ringback/leads")
 
     def sent(self, step: str, caller: str = CALLER) -> Event[EventData]:
@@ -80,9 +89,19 @@ class Rig:
         sequence = ids.sequence_id(self.lead_id(caller), "missed-call", date(2026, 7, 1))
         touch = ids.touch_id(sequence, step, 1)
         data = TouchSent(
-            touch_id=touch, lead_id=self.lead_id(caller), caller=caller, sequence_id=sequence, step=step, sid="SM1",
-            body="hi", template="t", template_version=1, variant="free", sent_at=self.now, from_number="+12125550100",
-        )  # fmt: skip
+            touch_id=touch,
+            lead_id=self.lead_id(caller),
+            caller=caller,
+            sequence_id=sequence,
+            step=step,
+            sid="SM1",
+            body="hi",
+            template="t",
+            template_version=1,
+            variant="free",
+            sent_at=self.now,
+            from_number="+12125550100",
+        )
         return self._event(data, f"{touch}:sent", caller, "ringback/notifier")
 
     # -- what comes out --
@@ -124,13 +143,23 @@ async def rig(kafka: Kafka, mongo: Mongo, database: Any, folder: Path) -> AsyncI
     clock = folder / "clock.json"
     write_clock(clock, T0, 0.0)
     system = System(
-        kafka.bootstrap_servers, mongo.url, folder, database=database.name, clock=str(clock),
-        group_prefix=prefix, env={"RINGBACK_SEQUENCER_SESSION_TIMEOUT_S": "6"},
-    )  # fmt: skip
+        kafka.bootstrap_servers,
+        mongo.url,
+        folder,
+        database=database.name,
+        clock=str(clock),
+        group_prefix=prefix,
+        env={"RINGBACK_SEQUENCER_SESSION_TIMEOUT_S": "6"},
+    )
     consumer = AIOKafkaConsumer(
-        TouchDue.TOPIC, TouchResult.TOPIC, TimerSet.TOPIC, bootstrap_servers=kafka.bootstrap_servers,
-        auto_offset_reset="latest", group_id=None, fetch_max_wait_ms=20,
-    )  # fmt: skip
+        TouchDue.TOPIC,
+        TouchResult.TOPIC,
+        TimerSet.TOPIC,
+        bootstrap_servers=kafka.bootstrap_servers,
+        auto_offset_reset="latest",
+        group_id=None,
+        fetch_max_wait_ms=20,
+    )
     await consumer.start()
     for partition in consumer.assignment():
         await consumer.position(partition)

@@ -15,17 +15,31 @@ from services.cli.calllog.reading import read_stream
 
 def record(**changes: Any) -> dict[str, Any]:
     return {
-        "id": "Abc", "sessionId": "1386", "startTime": "2026-06-01T14:00:00.354Z", "duration": 77, "type": "Voice",
-        "direction": "Inbound", "action": "Phone Call", "result": "Missed", "from": {"phoneNumber": "+13035550123"},
-        "to": {"phoneNumber": "+12125550100"}, **changes,
-    }  # fmt: skip
+        "id": "Abc",
+        "sessionId": "1386",
+        "startTime": "2026-06-01T14:00:00.354Z",
+        "duration": 77,
+        "type": "Voice",
+        "direction": "Inbound",
+        "action": "Phone Call",
+        "result": "Missed",
+        "from": {"phoneNumber": "+13035550123"},
+        "to": {"phoneNumber": "+12125550100"},
+        **changes,
+    }
 
 
 def leg(**changes: Any) -> dict[str, Any]:
     return {
-        "startTime": "2026-06-01T14:00:10.000Z", "duration": 60, "type": "Voice", "direction": "Outbound",
-        "result": "Accepted", "legType": "FindMe", "to": {"phoneNumber": "+12125550161"}, **changes,
-    }  # fmt: skip
+        "startTime": "2026-06-01T14:00:10.000Z",
+        "duration": 60,
+        "type": "Voice",
+        "direction": "Outbound",
+        "result": "Accepted",
+        "legType": "FindMe",
+        "to": {"phoneNumber": "+12125550161"},
+        **changes,
+    }
 
 
 def read(*records: Any, data: Any = None) -> tuple[list[LoggedCall], Tally]:

@@ -20,17 +20,30 @@ def stored(wires: Sequence[Wire]) -> list[Letter]:
     """Return records as a dead-letter topic of one partition keeps them."""
     return [
         ConsumerRecord(
-            topic=wire.topic, partition=0, offset=at, timestamp=0, timestamp_type=0, key=wire.key, value=wire.value,
-            checksum=None, serialized_key_size=0, serialized_value_size=0, headers=list(wire.headers),
+            topic=wire.topic,
+            partition=0,
+            offset=at,
+            timestamp=0,
+            timestamp_type=0,
+            key=wire.key,
+            value=wire.value,
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            headers=list(wire.headers),
         )
         for at, wire in enumerate(wires)
-    ]  # fmt: skip
+    ]
 
 
 def letter(offset: int, *, with_value: bool = True) -> Wire:
     return dead_letter(
-        record(offset), ValueError(f"no such wording, {offset}"), attempts=1, first_failed=real_now(), with_value=with_value
-    )  # fmt: skip
+        record(offset),
+        ValueError(f"no such wording, {offset}"),
+        attempts=1,
+        first_failed=real_now(),
+        with_value=with_value,
+    )
 
 
 def test_dead_letter_is_open_until_it_is_replayed_or_dropped() -> None:

@@ -32,17 +32,30 @@ def logged(
 ) -> LoggedCall:
     own = "CA" + "1" * 32 if provider == "twilio" else "1386"
     return LoggedCall(
-        provider=provider, call_id=own, caller=CALLER, caller_kind="e164", caller_raw=CALLER, dialled="+12125550100",
-        status=status, started_at=AT, ended_at=ENDED, voicemail=voicemail_s > 0, voicemail_s=voicemail_s,
+        provider=provider,
+        call_id=own,
+        caller=CALLER,
+        caller_kind="e164",
+        caller_raw=CALLER,
+        dialled="+12125550100",
+        status=status,
+        started_at=AT,
+        ended_at=ENDED,
+        voicemail=voicemail_s > 0,
+        voicemail_s=voicemail_s,
         legs=tuple(
             LoggedLeg(
-                leg_id=f"CA{n:032x}" if provider == "twilio" else f"1386:{n}", to=f"+1212555016{n}", status=leg,
-                answered=talked and n == 1, started_at=AT, answered_at=AT + timedelta(seconds=5) if talked and n == 1 else None,
+                leg_id=f"CA{n:032x}" if provider == "twilio" else f"1386:{n}",
+                to=f"+1212555016{n}",
+                status=leg,
+                answered=talked and n == 1,
+                started_at=AT,
+                answered_at=AT + timedelta(seconds=5) if talked and n == 1 else None,
                 ended_at=ENDED,
             )
             for n, leg in enumerate(legs, start=1)
         ),
-    )  # fmt: skip
+    )
 
 
 def called_phones(call: LoggedCall) -> list[DialledLeg]:
@@ -70,12 +83,18 @@ def events_of(hook: Webhook) -> list[Event[CallFact]]:
     reading = TWILIO_READERS[url.path](Fields(hook.form), Fields(dict(parse_qsl(url.query))), LENDER, hook.at)
     return [
         Event(
-            id=draft.id, data=draft.data, source="test", time=draft.time, key=partition_key("larkspur", CALLER),
-            lender_id="larkspur", branch_id=draft.branch_id, received_at=hook.at,
+            id=draft.id,
+            data=draft.data,
+            source="test",
+            time=draft.time,
+            key=partition_key("larkspur", CALLER),
+            lender_id="larkspur",
+            branch_id=draft.branch_id,
+            received_at=hook.at,
         )
         for draft in reading.drafts
         if isinstance(draft.data, CallFact)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("phone_system", ["twilio", "ringcentral"])

@@ -32,9 +32,18 @@ def logged(legs: tuple[LoggedLeg, ...] = (), *, talk_s: int = 60, **more: Any) -
     raw = more.pop("caller_raw", "+12055550101")
     found = normalize_caller(raw)
     return LoggedCall(
-        provider="twilio", call_id="CA" + "1" * 32, caller=found.e164, caller_kind=found.kind, caller_raw=raw,
-        dialled="+12125550100", status="completed", started_at=AT, ended_at=AT + timedelta(seconds=20 + talk_s), legs=legs, **more,
-    )  # fmt: skip
+        provider="twilio",
+        call_id="CA" + "1" * 32,
+        caller=found.e164,
+        caller_kind=found.kind,
+        caller_raw=raw,
+        dialled="+12125550100",
+        status="completed",
+        started_at=AT,
+        ended_at=AT + timedelta(seconds=20 + talk_s),
+        legs=legs,
+        **more,
+    )
 
 
 def leg(status: str, *, answered: bool = False, to: str = "+12125550161") -> LoggedLeg:

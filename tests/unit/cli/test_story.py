@@ -19,25 +19,50 @@ DECIDED = ENDED + timedelta(seconds=3)
 
 def call(**more: Any) -> dict[str, Any]:
     return {
-        "_id": "larkspur:twilio:CA1", "dialled": "+12125550100", "legs_dialled": 2, "started_at": AT, "ended_at": ENDED,
-        "end_status": "completed", "outcome": "missed", "decided_at": DECIDED, "decided_by": "after_end", **more,
-    }  # fmt: skip
+        "_id": "larkspur:twilio:CA1",
+        "dialled": "+12125550100",
+        "legs_dialled": 2,
+        "started_at": AT,
+        "ended_at": ENDED,
+        "end_status": "completed",
+        "outcome": "missed",
+        "decided_at": DECIDED,
+        "decided_by": "after_end",
+        **more,
+    }
 
 
 def lead(**more: Any) -> dict[str, Any]:
     return {
-        "_id": "lead-1", "branch_id": "new-york", "status": "attempted_contact", "texting": "open", "owner_id": "dana-whitfield",
-        "source": "Inbound missed call", "first_contact_at": AT, "opened_by_call": "larkspur:twilio:CA1",
-        "task": {"kind": "callback", "urgency": "normal", "created_at": DECIDED, "reasons": ["missed_call"]}, **more,
-    }  # fmt: skip
+        "_id": "lead-1",
+        "branch_id": "new-york",
+        "status": "attempted_contact",
+        "texting": "open",
+        "owner_id": "dana-whitfield",
+        "source": "Inbound missed call",
+        "first_contact_at": AT,
+        "opened_by_call": "larkspur:twilio:CA1",
+        "task": {"kind": "callback", "urgency": "normal", "created_at": DECIDED, "reasons": ["missed_call"]},
+        **more,
+    }
 
 
 def delivery(**more: Any) -> dict[str, Any]:
     return {
-        "step": "text-now", "attempt": 1, "template": "missed_call_first", "due_at": ENDED, "at": DECIDED,
-        "expires_at": ENDED + timedelta(minutes=5), "state": "delivered", "sent_at": DECIDED, "body": "Hi", "variant": "free",
-        "template_version": 1, "rule": "first-text-variant", **more,
-    }  # fmt: skip
+        "step": "text-now",
+        "attempt": 1,
+        "template": "missed_call_first",
+        "due_at": ENDED,
+        "at": DECIDED,
+        "expires_at": ENDED + timedelta(minutes=5),
+        "state": "delivered",
+        "sent_at": DECIDED,
+        "body": "Hi",
+        "variant": "free",
+        "template_version": 1,
+        "rule": "first-text-variant",
+        **more,
+    }
 
 
 def kinds(records: Records) -> list[str]:
@@ -120,6 +145,7 @@ def without(document: dict[str, Any], field: str) -> dict[str, Any]:
 def test_record_that_lacks_a_field_is_one_line_and_the_rest_is_told(odd: Records) -> None:
     lines = story_of(replace(odd, task_log=[{"kind": "callback", "closed_at": AT}]), LENDER)
     assert [(line.kind, line.what) for line in lines] == [
-        ("task", "callback closed"), ("unreadable", "unreadable record odd"),
-    ]  # fmt: skip
+        ("task", "callback closed"),
+        ("unreadable", "unreadable record odd"),
+    ]
     assert head_of(odd.lead, LENDER)

@@ -42,9 +42,14 @@ class Rig:
         return list[Event[Any]](self.producer.sent)
 
     async def twilio(
-        self, target: str, form: Mapping[str, str], *, token: str = TOKEN, signed_url: str | None = None,
+        self,
+        target: str,
+        form: Mapping[str, str],
+        *,
+        token: str = TOKEN,
+        signed_url: str | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> ClientResponse:  # fmt: skip
+    ) -> ClientResponse:
         """Post a form to `/webhooks/twilio/<target>`, signed."""
         path = TWILIO_PREFIX + target
         full = {"AccountSid": ACCOUNT, "ApiVersion": "2010-04-01", **form}

@@ -215,8 +215,13 @@ async def test_outbound_leg_at_the_numbers_status_callback_is_no_borrowers_call(
 
 
 async def test_voicemail_that_was_recorded_is_keyed_by_its_call(rig: Rig) -> None:
-    form = {"CallSid": CALL, "RecordingSid": RECORDING, "RecordingStatus": "completed", "RecordingDuration": "17",
-            "RecordingUrl": f"https://api.twilio.com/Recordings/{RECORDING}"}  # fmt: skip
+    form = {
+        "CallSid": CALL,
+        "RecordingSid": RECORDING,
+        "RecordingStatus": "completed",
+        "RecordingDuration": "17",
+        "RecordingUrl": f"https://api.twilio.com/Recordings/{RECORDING}",
+    }
     assert (await rig.twilio(f"recording?call={CALL}&branch=denver", form)).status == 204
     after = await rig.twilio(f"recording?step=after&call={CALL}&branch=denver", form)
     assert xml(await after.text()).find("Hangup") is not None

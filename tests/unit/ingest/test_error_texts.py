@@ -79,5 +79,6 @@ async def test_number_that_is_none_is_told_how_to_write_one(rig: Rig) -> None:
     answer = await rig.twilio("sms", {**SID, **PARTIES, "To": "us"})
     error = (await answer.json())["error"]
     assert (error["field"], error["message"]) == (
-        "To", "is not a phone number; write +1 and ten digits, such as +12125550100",
-    )  # fmt: skip
+        "To",
+        "is not a phone number; write +1 and ten digits, such as +12125550100",
+    )

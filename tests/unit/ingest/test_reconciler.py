@@ -104,9 +104,14 @@ class Bench:
     def restarted(self) -> Passes:
         """Return a new process's passes."""
         return Passes(
-            lists=self.lists, known=self.known, producer=self.producer, clock=self.clock, health=Health(),
-            lender=Lender(load_directory("deploy/examples/lender.yaml")), folder=self.folder,
-        )  # fmt: skip
+            lists=self.lists,
+            known=self.known,
+            producer=self.producer,
+            clock=self.clock,
+            health=Health(),
+            lender=Lender(load_directory("deploy/examples/lender.yaml")),
+            folder=self.folder,
+        )
 
     def sent(self) -> dict[str, Event[Any]]:
         """Return what was emitted, by id; nothing twice."""

@@ -126,9 +126,13 @@ async def test_unsigned_webhooks_are_taken_only_when_told_so(rig: Rig) -> None:
 
 def settings(**changes: Any) -> IngestSettings:
     known: dict[str, Any] = {
-        "kafka_bootstrap_servers": "127.0.0.1:9092", "twilio_account_sid": ACCOUNT, "twilio_auth_token": SecretStr("t"),
-        "public_base_url": BASE, "directory": "deploy/examples/lender.yaml", **changes,
-    }  # fmt: skip
+        "kafka_bootstrap_servers": "127.0.0.1:9092",
+        "twilio_account_sid": ACCOUNT,
+        "twilio_auth_token": SecretStr("t"),
+        "public_base_url": BASE,
+        "directory": "deploy/examples/lender.yaml",
+        **changes,
+    }
     return IngestSettings.load(**known)
 
 

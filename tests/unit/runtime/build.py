@@ -38,13 +38,16 @@ class Record:
 def reply(number: int) -> Event[EventData]:
     """Return one text of a borrower; `number` tells it from the others."""
     now = real_now()
-    data = ReplyReceived(
-        message_id=f"SM{number}", caller="+12125550100", to="+12125550199", body="hi", received_at=now
-    )  # fmt: skip
+    data = ReplyReceived(message_id=f"SM{number}", caller="+12125550100", to="+12125550199", body="hi", received_at=now)
     return Event(
-        id=f"twilio:SM{number}", data=data, source="ringback/test", time=now, key=b"demo:+12125550100",
-        lender_id="demo", received_at=now,
-    )  # fmt: skip
+        id=f"twilio:SM{number}",
+        data=data,
+        source="ringback/test",
+        time=now,
+        key=b"demo:+12125550100",
+        lender_id="demo",
+        received_at=now,
+    )
 
 
 def record(offset: int, partition: int = 0) -> Record:
@@ -211,11 +214,20 @@ class FakeLetters(DeadLetterTopics):
         new, self._seen = self.producer.records[self._seen :], len(self.producer.records)
         return [
             ConsumerRecord(
-                topic=wire.topic, partition=0, offset=at, timestamp=0, timestamp_type=0, key=wire.key, value=wire.value,
-                checksum=None, serialized_key_size=0, serialized_value_size=0, headers=list(wire.headers),
+                topic=wire.topic,
+                partition=0,
+                offset=at,
+                timestamp=0,
+                timestamp_type=0,
+                key=wire.key,
+                value=wire.value,
+                checksum=None,
+                serialized_key_size=0,
+                serialized_value_size=0,
+                headers=list(wire.headers),
             )
             for at, wire in enumerate(new)
-        ]  # fmt: skip
+        ]
 
 
 @dataclass
@@ -243,10 +255,16 @@ class Rig:
         producer = letters.producer if letters else PickyProducer()
         health = health or Health(not_ready={})
         loop = ConsumerLoop(
-            topics=[TOPIC], group=group, bootstrap_servers="nowhere:1", handler=script, producer=producer, health=health,
-            make_consumer=kafka, make_ends=lambda _servers: FakeEnds(kafka),
+            topics=[TOPIC],
+            group=group,
+            bootstrap_servers="nowhere:1",
+            handler=script,
+            producer=producer,
+            health=health,
+            make_consumer=kafka,
+            make_ends=lambda _servers: FakeEnds(kafka),
             make_dead_letters=lambda _servers, _topics: letters or FakeLetters(producer),
-        )  # fmt: skip
+        )
         return cls(kafka, script, producer, health, loop)
 
     async def __aenter__(self) -> "Rig":

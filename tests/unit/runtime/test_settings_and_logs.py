@@ -104,9 +104,13 @@ def test_deployments_topics_carry_its_prefix_and_its_number_of_partitions(tmp_pa
     assert found["leads.dlq"] == 3
     assert CHANGELOG not in found
     fence = FenceSettings(
-        app_id=f"{settings.group_prefix}{SEQUENCER_APP}", table=SEQUENCER_TABLE, topics=("leads",), instance="0",
-        data_dir=tmp_path, bootstrap_servers=settings.kafka_bootstrap_servers,
-    )  # fmt: skip
+        app_id=f"{settings.group_prefix}{SEQUENCER_APP}",
+        table=SEQUENCER_TABLE,
+        topics=("leads",),
+        instance="0",
+        data_dir=tmp_path,
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+    )
     assert fence.changelog_topic in found
     assert [topic.name for topic in settings.topics("replies", "receipts")] == ["replies", "receipts"]
 

@@ -50,14 +50,25 @@ def lead_data(kind: type[LeadEvent], seq: int, at: datetime, texting: str, field
         "call": CallOfLead(call_id=f"CA{seq}", outcome="missed", ended_at=at - timedelta(seconds=1)),
         "local_day": at.date(),
         "callback_morning": MORNING.model_copy(update={"on": at.date() + timedelta(days=1)}),
-        "owner_id": "o1", "message_id": f"SM{seq}", "outcome": "no_answer", "reason": "done",
-    }  # fmt: skip
+        "owner_id": "o1",
+        "message_id": f"SM{seq}",
+        "outcome": "no_answer",
+        "reason": "done",
+    }
     if kind in (LeadContacted, LeadAttempted):
         known.pop("owner_id")
     return kind.model_validate(
-        {**known, **fields, "lead_id": LEAD, "lead_seq": seq, "caller": CALLER, "texting": texting,
-         "cause": f"cause{seq}", "lead": snapshot}
-    )  # fmt: skip
+        {
+            **known,
+            **fields,
+            "lead_id": LEAD,
+            "lead_seq": seq,
+            "caller": CALLER,
+            "texting": texting,
+            "cause": f"cause{seq}",
+            "lead": snapshot,
+        }
+    )
 
 
 def lead(kind: type[LeadEvent], seq: int, at: datetime = T0, texting: str = "open", **fields: Any) -> Event[EventData]:
@@ -71,12 +82,27 @@ def result(
     """Return what the notifier says of a touch."""
     touch = ids.touch_id(sequence_of(day), step, attempt)
     if kind is TouchSent:
-        fields = {"sid": "SM1", "body": "hi", "template": "missed_call_first", "template_version": 1,
-                  "variant": "free", "sent_at": at, "from_number": "+12125550100", **fields}  # fmt: skip
+        fields = {
+            "sid": "SM1",
+            "body": "hi",
+            "template": "missed_call_first",
+            "template_version": 1,
+            "variant": "free",
+            "sent_at": at,
+            "from_number": "+12125550100",
+            **fields,
+        }
     data = kind.model_validate(
-        {"touch_id": touch, "lead_id": LEAD, "caller": CALLER, "sequence_id": sequence_of(day), "step": step,
-         "attempt": attempt, **fields}
-    )  # fmt: skip
+        {
+            "touch_id": touch,
+            "lead_id": LEAD,
+            "caller": CALLER,
+            "sequence_id": sequence_of(day),
+            "step": step,
+            "attempt": attempt,
+            **fields,
+        }
+    )
     return envelope(data, f"{touch}:{kind.TYPE}", at, "ringback/notifier")
 
 

@@ -25,8 +25,10 @@ def test_shipped_cadence_has_the_offsets_of_the_missed_call() -> None:
     assert (first.delay, second.delay, call.at_callback_morning) == (timedelta(), timedelta(minutes=10), True)
     assert (first.lane, first.template, first.expires_after) == ("urgent", "missed_call_first", timedelta(minutes=5))
     assert (second.lane, second.template, second.expires_after) == (
-        "normal", "missed_call_second", timedelta(hours=1),
-    )  # fmt: skip
+        "normal",
+        "missed_call_second",
+        timedelta(hours=1),
+    )
 
 
 def test_new_cadence_needs_no_code(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from schemas.leads import (
     LeadOptedIn,
     LeadOptedOut,
     LeadReplied,
-)  # fmt: skip
+)
 from schemas.touches import TouchDelivered, TouchFailed, TouchSent, TouchSuppressed, TouchTaskRequested
 from services.sequencer.domain.effects import EmitTouch, RequestTask, SetTimer, Suppress
 from services.sequencer.domain.machine import SOURCE, decide
@@ -35,7 +35,7 @@ from tests.unit.sequencer.build import (
     played,
     result,
     tick,
-)  # fmt: skip
+)
 
 ENDED = T0 - timedelta(seconds=1)
 SECOND_TEXT = T0 + timedelta(seconds=2, minutes=10)
@@ -315,8 +315,10 @@ def test_unknown_caller_whose_texting_is_stopped_gets_every_step_dropped_and_no_
     row, (decision,) = played(lead(LeadOpened, 7, texting="stopped"))
     assert row.phase is Phase.STOPPED
     assert [(type(effect), effect.step) for effect in decision.effects] == [
-        (Suppress, "text-now"), (Suppress, "text-10min"), (Suppress, "call-morning"),
-    ]  # fmt: skip
+        (Suppress, "text-now"),
+        (Suppress, "text-10min"),
+        (Suppress, "call-morning"),
+    ]
 
 
 def test_recovering_caller_whose_texting_is_found_stopped_loses_every_open_step() -> None:

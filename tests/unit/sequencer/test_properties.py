@@ -18,7 +18,7 @@ from schemas.leads import (
     LeadOpened,
     LeadOptedIn,
     LeadOptedOut,
-)  # fmt: skip
+)
 from schemas.touches import (
     TimerDue,
     TimerSet,
@@ -29,7 +29,7 @@ from schemas.touches import (
     TouchSent,
     TouchSuppressed,
     TouchTaskRequested,
-)  # fmt: skip
+)
 from services.sequencer.domain import emit
 from services.sequencer.domain.machine import SOURCE, decide
 from services.sequencer.domain.row import EMPTY, Phase, Row, StepStatus
@@ -103,12 +103,19 @@ class Caller(RuleBasedStateMachine):
         until = self.now + timedelta(seconds=data.draw(st.sampled_from([0, 30, 3600]))) if back else None
         known = touch.model_dump(include=set(TouchRef.model_fields))
         more: dict[type[TouchResult], dict[str, Any]] = {
-            TouchSent: {"sid": "SM1", "body": "hi", "template": "t", "template_version": 1, "variant": "free",
-                        "sent_at": self.now, "from_number": "+12125550100"},
+            TouchSent: {
+                "sid": "SM1",
+                "body": "hi",
+                "template": "t",
+                "template_version": 1,
+                "variant": "free",
+                "sent_at": self.now,
+                "from_number": "+12125550100",
+            },
             TouchFailed: {"retriable": back, "until": until},
             TouchSuppressed: {"reason": data.draw(st.sampled_from(["reply_in_flight", "expired"])), "until": until},
             TouchTaskRequested: {"kind": "text_not_sent", "due_at": self.now, "reason": "unknown"},
-        }  # fmt: skip
+        }
         if back and kind in (TouchFailed, TouchSuppressed):
             self.again.add((touch.sequence_id, touch.step, touch.attempt))
         made = kind.model_validate({**known, **more[kind]})
@@ -147,8 +154,9 @@ class Caller(RuleBasedStateMachine):
         if not again:
             self.past.append(event)
         self.row = decision.row
-        reached = {phase for start in (before.phase, Phase.STOPPED, Phase.IDLE)
-                   for phase in RULES[start, type(event.data)].to}  # fmt: skip
+        reached = {
+            phase for start in (before.phase, Phase.STOPPED, Phase.IDLE) for phase in RULES[start, type(event.data)].to
+        }
         assert self.row.phase in {before.phase, Phase.STOPPED, Phase.IDLE, *reached}
 
     def _check(self, made: Event[EventData]) -> None:

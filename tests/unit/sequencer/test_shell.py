@@ -29,8 +29,10 @@ def test_opened_lead_leaves_a_small_row_and_sends_a_touch_and_a_timer() -> None:
     assert [wire.topic for wire in made.sends] == ["touches", "sequencer-timers"]
     touch = decode(made.sends[0].key, made.sends[0].value, made.sends[0].headers)
     assert (touch.data.caller, touch.data.sequence_id, touch.data.first_of_sequence) == (  # type: ignore[attr-defined]
-        CALLER, sequence_of(), True,
-    )  # fmt: skip
+        CALLER,
+        sequence_of(),
+        True,
+    )
     assert (touch.key, touch.branch_id, touch.received_at) == (KEY, "nyc", T0)
 
 

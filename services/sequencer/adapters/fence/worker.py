@@ -85,9 +85,13 @@ class Fence:
         self.app.tables.recovery.on_ready = self._ready
         self.app.tables.recovery.on_sought = self._sought
         source = self.app.topic(
-            *settings.topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",
+            *settings.topics,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
             allow_empty=True,
-        )  # fmt: skip
+        )
         self.app.agent(source, concurrency=1, name="fence")(self._agent)
 
     def _make_app(self) -> Any:
