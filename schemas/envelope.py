@@ -71,7 +71,7 @@ class Event(Generic[T]):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
     """An event as Kafka carries it."""
 
@@ -98,7 +98,7 @@ def encode(event: Event[EventData]) -> Wire:
         headers.append(("ce_ringbackreceived", event.received_at.isoformat().encode()))
     if event.traceparent:
         headers.append(("traceparent", event.traceparent.encode()))
-    return Wire(event.topic, event.key, event.data.model_dump_json().encode(), headers)
+    return Wire(topic=event.topic, key=event.key, value=event.data.model_dump_json().encode(), headers=headers)
 
 
 def decode(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]] | None) -> Event[EventData]:

@@ -89,7 +89,7 @@ def original_of(letter: Letter) -> Wire:
             "while that topic keeps it",
         )
     kept = [(name, value) for name, value in letter.headers if not name.startswith("dlq_")]
-    return Wire(headers["dlq_topic"], letter.key or b"", letter.value or b"", kept)
+    return Wire(topic=headers["dlq_topic"], key=letter.key or b"", value=letter.value or b"", headers=kept)
 
 
 def name_of(letter: Letter) -> str:
@@ -214,7 +214,7 @@ async def _read(topics: Sequence[str]) -> OpenLetters:
 
 
 async def _send(wires: Sequence[Wire]) -> None:
-    producer = KafkaProducer(_settings().kafka_bootstrap_servers, "ringback-dlq")
+    producer = KafkaProducer(bootstrap_servers=_settings().kafka_bootstrap_servers, client_id="ringback-dlq")
     try:
         await producer.start()
         for wire in wires:  # one by one: a note that something was done follows what was done

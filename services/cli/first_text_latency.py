@@ -18,7 +18,7 @@ from schemas.touches import TouchDue
 STAGES = ("ingest", "leads", "sequencer", "notifier", "gate", "provider")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FirstTextTiming:
     """Where one first text's time went, in milliseconds by stage; real time."""
 

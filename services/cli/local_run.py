@@ -30,7 +30,7 @@ MONGODB_LIMIT_S = 5.0
 """How long a command looks for MongoDB before it says that it is away."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Run:
     """What is running."""
 

@@ -20,10 +20,16 @@ async def main() -> int:
     clock = settings.make_clock()
     directory = directory_or_exit(settings.directory, clock.now())
     health = Health()
-    producer = KafkaProducer(settings.kafka_bootstrap_servers, f"ringback-ingest-{settings.instance}")
+    producer = KafkaProducer(
+        bootstrap_servers=settings.kafka_bootstrap_servers, client_id=f"ringback-ingest-{settings.instance}"
+    )
     folder = settings.spool_folder
-    spool = Spool(folder, settings.spool_max_bytes, settings.topic_partitions, clock) if folder else None
-    outlet = Outlet(producer, health, settings.ack_limit_s, spool)
+    spool = (
+        Spool(folder=folder, max_bytes=settings.spool_max_bytes, partitions=settings.topic_partitions, clock=clock)
+        if folder
+        else None
+    )
+    outlet = Outlet(producer=producer, health=health, limit_s=settings.ack_limit_s, spool=spool)
     ingest = Ingest(
         lender=Lender(directory, settings.test_callers),
         clock=clock,

@@ -43,7 +43,7 @@ _JSON_OBJECT: Final = TypeAdapter(dict[str, str | int | float | bool | None])
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
     """One request, without its framework. `target` is path and query as they stood on the wire."""
 
@@ -64,7 +64,7 @@ class Response:
     content_type: str = "application/json"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Ingest:
     """All webhooks of one lender.
 

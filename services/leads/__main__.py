@@ -29,9 +29,16 @@ async def run_leads(settings: LeadsSettings) -> int:
     servers, health, clock = settings.kafka_bootstrap_servers, Health(), settings.make_clock()
     key, directory = settings.number_key.get_secret_value(), directory_or_exit(settings.directory, clock.now())
     store = MongoLeads(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
-    producer = KafkaProducer(servers, f"leads-{settings.instance}")
+    producer = KafkaProducer(bootstrap_servers=servers, client_id=f"leads-{settings.instance}")
     partitions = settings.topic_partitions
-    shell = Shell(store, producer, directory, clock, key, partial(partition_of, partitions=partitions))
+    shell = Shell(
+        store=store,
+        producer=producer,
+        directory=directory,
+        clock=clock,
+        number_key=key,
+        partition_of=partial(partition_of, partitions=partitions),
+    )
     loop = ConsumerLoop(
         topics=TOPICS,
         group=settings.group("leads"),
@@ -42,7 +49,7 @@ async def run_leads(settings: LeadsSettings) -> int:
         health=health,
         instance=settings.instance,
     )
-    reading = KafkaFactOffsets(loop, Ends(servers), settings.group("leads"), partitions)
+    reading = KafkaFactOffsets(loop=loop, ends=Ends(servers), group=settings.group("leads"), partitions=partitions)
     health.idle_checks.append(partial(busy_with, store))
     connections = Connections(
         store=store,
@@ -56,9 +63,9 @@ async def run_leads(settings: LeadsSettings) -> int:
         connections,
         reading,
         loop,
-        Settler(store, shell, clock, health, reading),
-        Undecided(store, shell, clock, health, reading),
-        Sweeper(store, shell, clock, health),
+        Settler(store=store, shell=shell, clock=clock, health=health, reading=reading),
+        Undecided(store=store, shell=shell, clock=clock, health=health, reading=reading),
+        Sweeper(store=store, shell=shell, clock=clock, health=health),
     ]
     return await service.run("leads", settings, health, parts)
 

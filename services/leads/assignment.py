@@ -92,7 +92,7 @@ class Assigner:
                 self._known.update(await self._stored(people))
             candidates = [
                 Candidate(
-                    self._known.get(person.id, OfficerState(person.id)),
+                    officer=self._known.get(person.id, OfficerState(officer_id=person.id)),
                     weight=person.weight,
                     daily_capacity=person.daily_capacity,
                 )
@@ -117,11 +117,13 @@ class Assigner:
         found = await self._store.officers(ids)
         if missing := [person for person in people if person.id not in found]:
             log.warning("officers_missing", officers=[person.id for person in missing])
-            await self._store.add_officers([OfficerState(person.id, status=person.status) for person in missing])
+            await self._store.add_officers(
+                [OfficerState(officer_id=person.id, status=person.status) for person in missing]
+            )
             found = await self._store.officers(ids)
         return found
 
     async def seed(self) -> None:
         """Store the directory's officers that are not there yet; a status set since then is never overwritten."""
-        fresh = [OfficerState(person.id, status=person.status) for person in self._directory.officers]
+        fresh = [OfficerState(officer_id=person.id, status=person.status) for person in self._directory.officers]
         await self._store.add_officers(fresh)

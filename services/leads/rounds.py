@@ -47,7 +47,7 @@ class Settler(Rounds):
     name = "settler"
     period_s = 0.25
 
-    def __init__(self, store: LeadStore, shell: Shell, clock: Clock, health: Health, reading: FactOffsets) -> None:
+    def __init__(self, *, store: LeadStore, shell: Shell, clock: Clock, health: Health, reading: FactOffsets) -> None:
         super().__init__(health)
         self._store, self._shell, self._clock, self._reading = store, shell, clock, reading
         self._needed: dict[tuple[str, datetime], Mapping[int, int]] = {}
@@ -104,7 +104,7 @@ class Undecided(Rounds):
     name = "undecided"
     period_s = 5.0
 
-    def __init__(self, store: LeadStore, shell: Shell, clock: Clock, health: Health, reading: FactOffsets) -> None:
+    def __init__(self, *, store: LeadStore, shell: Shell, clock: Clock, health: Health, reading: FactOffsets) -> None:
         super().__init__(health)
         self._store, self._shell, self._clock, self._reading = store, shell, clock, reading
 
@@ -142,7 +142,7 @@ class Sweeper(Rounds):
     name = "sweeper"
     period_s = 1.0
 
-    def __init__(self, store: LeadStore, shell: Shell, clock: Clock, health: Health) -> None:
+    def __init__(self, *, store: LeadStore, shell: Shell, clock: Clock, health: Health) -> None:
         super().__init__(health)
         self._store, self._shell, self._clock = store, shell, clock
 

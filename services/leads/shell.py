@@ -45,6 +45,7 @@ class Shell:
 
     def __init__(
         self,
+        *,
         store: LeadStore,
         producer: Producer,
         directory: Directory,
@@ -55,7 +56,9 @@ class Shell:
         self._store, self._clock, self._partition_of = store, clock, partition_of
         self._assigner = Assigner(store, directory)
         self._changes = LeadChanges(store, producer, clock)
-        self._texts = Texts(store, self._changes, self._assigner, clock, number_key)
+        self._texts = Texts(
+            store=store, changes=self._changes, assigner=self._assigner, clock=clock, number_key=number_key
+        )
         self._calls = CallCache(RECENT_CALLS)
 
     async def handle(self, event: Event[EventData]) -> Handled:

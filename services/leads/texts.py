@@ -34,7 +34,7 @@ class Texts:
     """What a borrower's text does, whether or not there is a lead."""
 
     def __init__(
-        self, store: LeadStore, changes: LeadChanges, assigner: Assigner, clock: Clock, number_key: str
+        self, *, store: LeadStore, changes: LeadChanges, assigner: Assigner, clock: Clock, number_key: str
     ) -> None:
         self._store, self._changes, self._assigner = store, changes, assigner
         self._clock, self._number_key = clock, number_key

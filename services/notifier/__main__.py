@@ -30,9 +30,11 @@ async def notify(settings: NotifierSettings) -> int:
     key = settings.number_key.get_secret_value()
     store = MongoDeliveries(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
     provider = TwilioProvider(
-        settings.twilio_account_sid, settings.twilio_auth_token.get_secret_value(), settings.twilio_base_url
+        account_sid=settings.twilio_account_sid,
+        auth_token=settings.twilio_auth_token.get_secret_value(),
+        base_url=settings.twilio_base_url,
     )
-    producer = KafkaProducer(servers, f"notifier-{settings.instance}")
+    producer = KafkaProducer(bootstrap_servers=servers, client_id=f"notifier-{settings.instance}")
     tail = KafkaTail(
         consumer=replies_consumer(servers),
         offsets=Ends(servers),

@@ -54,12 +54,12 @@ class LastLook:
                 async with asyncio.timeout(READ_LIMIT_S):
                     self.borrower = await self.read(self.posting)
             except (TimeoutError, RingbackError) as error:
-                return NotSent(f"cannot look again: {type(error).__name__}")
+                return NotSent(reason=f"cannot look again: {type(error).__name__}")
         # From here on nothing awaits.
         if not self._is_fresh() or self.clock.monotonic_s() >= self.write_before_s:
-            return NotSent("too_late", pause=False)
+            return NotSent(reason="too_late", pause=False)
         if not isinstance(self.gate(self.posting, self.borrower), Open):
-            return NotSent("gate_closed_again", pause=False)
+            return NotSent(reason="gate_closed_again", pause=False)
         self.posted_real = self.clock.real_now()
         return None
 

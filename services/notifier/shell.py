@@ -226,7 +226,7 @@ class Shell:
             return None
         if found.state is DeliveryState.POSTING:
             # Our write arrived although its answer did not, and no request followed.
-            await self.results.settle_surely(found, NotSent("interrupted", pause=False))
+            await self.results.settle_surely(found, NotSent(reason="interrupted", pause=False))
             return None
         return found if found.state is DeliveryState.ACCEPTED else None
 
@@ -251,7 +251,9 @@ class Shell:
             return ignored("no_delivery")
         if delivery.sid is not None and delivery.sid != receipt.sid:
             return ignored("other_sid")
-        decision = await self.results.settle(delivery, ReceiptCame(receipt.sid, receipt.status, receipt.error_code))
+        decision = await self.results.settle(
+            delivery, ReceiptCame(sid=receipt.sid, status=receipt.status, code=receipt.error_code)
+        )
         return ignored(decision.ignored) if decision.ignored else APPLIED
 
     async def resolve(self, delivery: Delivery) -> None:

@@ -94,7 +94,7 @@ def federal_holidays(year: int) -> frozenset[date]:
     return frozenset(day for day in both if day.year == year)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calendar:
     """A branch's opening hours as one thing to ask; wall-clock arithmetic, so a change to summer time moves nothing."""
 

@@ -79,7 +79,14 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         self._topics, self._group, self._health = topics, group, health
         self._kafka = f"kafka {group}"
         self._pauses = Pauses(group, make_dead_letters(bootstrap_servers, topics), health)
-        self._runner = EventRunner(group, handler, producer, health, before_dead_letter, self._pauses)
+        self._runner = EventRunner(
+            group=group,
+            handler=handler,
+            producer=producer,
+            health=health,
+            before_dead_letter=before_dead_letter,
+            pauses=self._pauses,
+        )
         self._consumer = make_consumer(
             bootstrap_servers=bootstrap_servers,
             group_id=group,
@@ -92,7 +99,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             fetch_max_wait_ms=500,  # answered at once when there is something; less would be work for nothing
         )
         self._ends = make_ends(bootstrap_servers)
-        self._progress = Progress(self._consumer, self._ends, topics, group)
+        self._progress = Progress(consumer=self._consumer, ends=self._ends, topics=topics, group=group)
         self._work: dict[TopicPartition, asyncio.Task[None]] = {}
         self._queues: dict[TopicPartition, RecordQueue] = {}
         self._done: dict[TopicPartition, int] = {}

@@ -27,7 +27,7 @@ KINDS: Final = frozenset({PAUSED, RESUMED, REPLAYED, DROPPED})
 Letter: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
     """What a record in a dead-letter topic that is no dead letter says.
 
@@ -58,7 +58,7 @@ class Note:
             "group": self.group,
         }
         key = f"{self.topic}[{self.partition}]".encode()
-        return Wire(topic, key, json.dumps(value).encode(), [("ce_type", self.kind.encode())])
+        return Wire(topic=topic, key=key, value=json.dumps(value).encode(), headers=[("ce_type", self.kind.encode())])
 
 
 def note_in(record: Letter) -> Note | None:

@@ -79,7 +79,12 @@ def dead_letter(
     ]
     if not with_value:
         headers.append(("dlq_value_left_out", str(len(value)).encode()))
-    return Wire(dead_letter_topic(record.topic), record.key or b"", value if with_value else b"", headers)
+    return Wire(
+        topic=dead_letter_topic(record.topic),
+        key=record.key or b"",
+        value=value if with_value else b"",
+        headers=headers,
+    )
 
 
 class DeadLetterLimit:

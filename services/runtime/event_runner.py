@@ -47,6 +47,7 @@ class EventRunner:
 
     def __init__(
         self,
+        *,
         group: str,
         handler: Handler,
         producer: Producer,

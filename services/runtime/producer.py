@@ -114,6 +114,7 @@ class KafkaProducer:
 
     def __init__(
         self,
+        *,
         bootstrap_servers: str,
         client_id: str,
         request_timeout_s: float = 10.0,

@@ -20,7 +20,7 @@ COMMITTED_LIMIT_S: Final = 2.0
 class Progress:
     """Knows the offset after the last finished event of each partition, and asks the broker for the rest."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, ends: Ends, topics: Sequence[str], group: str) -> None:
+    def __init__(self, *, consumer: AIOKafkaConsumer, ends: Ends, topics: Sequence[str], group: str) -> None:
         self._consumer, self._ends, self._topics, self._group = consumer, ends, topics, group
         self._positions: dict[TopicPartition, int] = {}
 

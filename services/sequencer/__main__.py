@@ -42,7 +42,7 @@ async def sequence(settings: SequencerSettings) -> int:
     with tempfile.TemporaryDirectory(prefix="ringback-sequencer-", ignore_cleanup_errors=True) as folder:
         remove_at_end(Path(folder))
         try:
-            worker = Worker(fence_settings(settings, Path(folder)), handler(cadences), health)
+            worker = Worker(settings=fence_settings(settings, Path(folder)), handle=handler(cadences), health=health)
         except UntestedVersion as error:
             exit_with_problems("installed packages", error.problems)
         return await service.run("sequencer", settings, health, [worker, worker.watch])

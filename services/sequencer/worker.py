@@ -53,7 +53,12 @@ class Worker:
     """
 
     def __init__(
-        self, settings: FenceSettings, handle: RecordHandler, health: Health, make_fence: Callable[..., Fence] = Fence
+        self,
+        *,
+        settings: FenceSettings,
+        handle: RecordHandler,
+        health: Health,
+        make_fence: Callable[..., Fence] = Fence,
     ) -> None:
         self._handle, self._health = handle, health
         self._limit = DeadLetterLimit()

@@ -12,7 +12,7 @@ from tests.infra.polling import eventually
 from tests.unit.notifier.build import TEXT
 
 ANSWER = b'{"sid": "SM1"}'
-NO = NotSent("gate_closed_again", pause=False)
+NO = NotSent(reason="gate_closed_again", pause=False)
 
 
 class Wire:
@@ -49,7 +49,9 @@ async def wire() -> Wire:
 async def twilio(wire: Wire) -> AsyncIterator[TwilioProvider]:
     server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    made = TwilioProvider("AC" + "0" * 32, "t", f"http://127.0.0.1:{port}", timeout_s=0.5)
+    made = TwilioProvider(
+        account_sid="AC" + "0" * 32, auth_token="t", base_url=f"http://127.0.0.1:{port}", timeout_s=0.5
+    )
     await made.start()
     yield made
     await made.stop()
@@ -80,9 +82,9 @@ async def cancels_itself() -> NotSent | None:
 
 REFUSALS: list[tuple[Callable[[], Awaitable[NotSent | None]], NotSent]] = [
     (no, NO),
-    (raises, NotSent("ValueError")),
-    (hangs, NotSent("TimeoutError")),
-    (cancels_itself, NotSent("CancelledError")),
+    (raises, NotSent(reason="ValueError")),
+    (hangs, NotSent(reason="TimeoutError")),
+    (cancels_itself, NotSent(reason="CancelledError")),
 ]
 
 

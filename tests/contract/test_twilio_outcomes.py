@@ -24,16 +24,16 @@ CALLBACK = "https://hooks.example.com/webhooks/twilio/message-status?touch=t"
 @pytest.mark.parametrize(
     ("status", "code", "said"),
     [
-        (429, 20429, NotSent("provider_busy", 20429)),
-        (429, None, NotSent("provider_busy", None)),
-        (400, 21611, NotSent("provider_busy", 21611)),
-        (400, 21730, NotSent("provider_busy", 21730)),
+        (429, 20429, NotSent(reason="provider_busy", code=20429)),
+        (429, None, NotSent(reason="provider_busy", code=None)),
+        (400, 21611, NotSent(reason="provider_busy", code=21611)),
+        (400, 21730, NotSent(reason="provider_busy", code=21730)),
         (400, 21211, Refused("bad_number", 21211)),
         (400, 21614, Refused("bad_number", 21614)),
         (400, 21610, Refused("opted_out", 21610)),
-        (400, 21606, NotSent("configuration", 21606, configuration=True)),
-        (401, 20003, NotSent("configuration", 20003, configuration=True)),
-        (403, 99999, NotSent("configuration", 99999, configuration=True)),
+        (400, 21606, NotSent(reason="configuration", code=21606, configuration=True)),
+        (401, 20003, NotSent(reason="configuration", code=20003, configuration=True)),
+        (403, 99999, NotSent(reason="configuration", code=99999, configuration=True)),
         (400, 99999, Refused("refused", 99999)),
         (400, None, LeftInDoubt("answered 400")),
         (404, 404, LeftInDoubt("answered 404")),
@@ -59,7 +59,12 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def twilio(sandbox: Sandbox) -> AsyncIterator[TwilioProvider]:
-    found = TwilioProvider(sandbox.settings.account_sid, sandbox.settings.auth_token, sandbox.url, timeout_s=1.0)
+    found = TwilioProvider(
+        account_sid=sandbox.settings.account_sid,
+        auth_token=sandbox.settings.auth_token,
+        base_url=sandbox.url,
+        timeout_s=1.0,
+    )
     await found.start()
     yield found
     await found.stop()
@@ -108,7 +113,7 @@ async def test_fault_is_told_apart_and_never_retried_by_the_client(
 
 
 async def test_wrong_credentials_are_a_matter_of_configuration(sandbox: Sandbox) -> None:
-    twilio = TwilioProvider(sandbox.settings.account_sid, "another", sandbox.url)
+    twilio = TwilioProvider(account_sid=sandbox.settings.account_sid, auth_token="another", base_url=sandbox.url)
     await twilio.start()
     answer = await send(twilio)
     await twilio.stop()
@@ -119,9 +124,11 @@ async def test_wrong_credentials_are_a_matter_of_configuration(sandbox: Sandbox)
 async def test_no_listener_is_known_unsent_and_its_list_is_away() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        twilio = TwilioProvider("AC" + "0" * 32, "t", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        twilio = TwilioProvider(
+            account_sid="AC" + "0" * 32, auth_token="t", base_url=f"http://127.0.0.1:{closed.getsockname()[1]}"
+        )
         await twilio.start()
-        assert await send(twilio) == NotSent("ClientConnectorError")
+        assert await send(twilio) == NotSent(reason="ClientConnectorError")
         with pytest.raises(ProviderAway):
             await twilio.listed(TEXT.to, TEXT.from_number)
         await twilio.stop()
@@ -139,7 +146,9 @@ async def answering(status: int, body: str, kind: str = "application/json") -> A
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    twilio = TwilioProvider("AC" + "0" * 32, "t", f"http://127.0.0.1:{runner.addresses[0][1]}")
+    twilio = TwilioProvider(
+        account_sid="AC" + "0" * 32, auth_token="t", base_url=f"http://127.0.0.1:{runner.addresses[0][1]}"
+    )
     await twilio.start()
     try:
         yield twilio
@@ -171,7 +180,9 @@ async def test_4xx_of_the_api_is_its_refusal() -> None:
 async def test_environment_cannot_lead_texts_elsewhere(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWILIO_REGION", "au1")
     monkeypatch.setenv("TWILIO_EDGE", "sydney")
-    twilio = TwilioProvider(sandbox.settings.account_sid, sandbox.settings.auth_token, sandbox.url)
+    twilio = TwilioProvider(
+        account_sid=sandbox.settings.account_sid, auth_token=sandbox.settings.auth_token, base_url=sandbox.url
+    )
     await twilio.start()
     assert isinstance(await send(twilio), ProviderAccepted)
     await twilio.stop()

@@ -77,7 +77,11 @@ def test_directory_that_passes_the_check_starts_a_service_and_routes_a_lead(
     assert bool(called) == (directory.is_open(branch, now) and any(one["status"] != "off" for one in people))
     here = directory.officers_of(branch.id)
     candidates = [
-        Candidate(OfficerState(one.id, status=one.status), weight=one.weight, daily_capacity=one.daily_capacity)
+        Candidate(
+            officer=OfficerState(officer_id=one.id, status=one.status),
+            weight=one.weight,
+            daily_capacity=one.daily_capacity,
+        )
         for one in here
     ]
     assert choose(candidates, directory.local_day(branch, now), "cause") is not None

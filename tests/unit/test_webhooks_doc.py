@@ -131,7 +131,7 @@ async def test_sample_is_accepted_and_not_with_another_body(
     ingest = Ingest(
         lender=Lender(directory),
         clock=SystemClock(),
-        outlet=Outlet(producer, Health(), 1.0),
+        outlet=Outlet(producer=producer, health=Health(), limit_s=1.0),
         signatures=TwilioSignatures(BASE, (TOKEN,)),
         account_sid=ACCOUNT,
         twiml=Twiml(BASE, "", directory.name),

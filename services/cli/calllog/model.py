@@ -52,7 +52,7 @@ class RowError(ValueError):
         super().__init__(f"{field}: {reason}")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Tally:
     """What reading a log came to; filled while the calls are iterated."""
 
@@ -77,7 +77,7 @@ class Tally:
             self.problems.append(BadRow(line, where, reason))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedLeg:
     """One phone of ours that the call was passed on to."""
 
@@ -96,7 +96,7 @@ class LoggedLeg:
         return (self.ended_at - self.answered_at).total_seconds() if self.answered_at else 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedCall:
     """One inbound call, as the log tells it; what it *was* is decided by leads. Times are aware UTC."""
 

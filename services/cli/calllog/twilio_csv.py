@@ -46,7 +46,7 @@ LEG_SLACK: Final = timedelta(seconds=2)
 """Times are whole seconds and a leg's are taken elsewhere: how far a leg may stick out of its call."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Leg:
     line: int
     parent: str

@@ -22,7 +22,7 @@ RANKS: Final = (
 """What comes first of things of one instant: a cause before its effect."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
     """Everything that MongoDB holds about one caller."""
 
@@ -34,7 +34,7 @@ class Records:
     task_log: Sequence[Document] = ()
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class Line:
     """One thing that happened."""
 

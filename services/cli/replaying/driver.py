@@ -45,7 +45,7 @@ class Target(Protocol):
         """Return the earliest time at which the system, or a simulated borrower, will do something by itself."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Replay:
     """One run. `speed` is virtual seconds per real second; with None the next step follows as soon as the system is idle."""
 

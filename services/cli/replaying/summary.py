@@ -12,7 +12,7 @@ from services.cli.first_text_latency import FirstTextTiming, first_text_timings,
 UNANSWERED = ("missed", "abandoned")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Summary:
     """The figures, and whatever is wrong with them (`problems`, empty when all is well)."""
 

@@ -18,7 +18,7 @@ TRANSCRIBED_AFTER = timedelta(seconds=20)
 Form = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class Webhook:
     """One request of the phone system. `decides`: it may cause a text, so a replay waits until that is done."""
 

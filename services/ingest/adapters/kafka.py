@@ -51,7 +51,7 @@ class Outlet:
         spool: None: without one, what Kafka does not acknowledge is not safe.
     """
 
-    def __init__(self, producer: Producer, health: Health, limit_s: float, spool: Spool | None = None) -> None:
+    def __init__(self, *, producer: Producer, health: Health, limit_s: float, spool: Spool | None = None) -> None:
         self._producer, self._health, self._limit_s, self._spool = producer, health, limit_s, spool
         self._under_way: dict[Lane | None, dict[_Sending, None]] = {}
         self.is_connected = True

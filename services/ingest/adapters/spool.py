@@ -107,7 +107,7 @@ class Spool(Resource):
     """
 
     def __init__(
-        self, folder: Path, max_bytes: int, partitions: int, clock: Clock, lock_limit_s: float = LOCK_LIMIT_S
+        self, *, folder: Path, max_bytes: int, partitions: int, clock: Clock, lock_limit_s: float = LOCK_LIMIT_S
     ) -> None:
         self._lock_limit_s = lock_limit_s
         self._folder, self._max_bytes, self._partitions, self._clock = folder, max_bytes, partitions, clock

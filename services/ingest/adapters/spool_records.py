@@ -29,7 +29,7 @@ def unpack(record: bytes) -> Wire:
     """Return the event in a record, without its head."""
     said = json.loads(record)
     headers = [(name, value.encode()) for name, value in said["headers"]]
-    return Wire(said["topic"], said["key"].encode(), said["value"].encode(), headers)
+    return Wire(topic=said["topic"], key=said["key"].encode(), value=said["value"].encode(), headers=headers)
 
 
 def records_in(data: bytes) -> Iterator[bytes]:

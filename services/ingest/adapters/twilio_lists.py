@@ -101,7 +101,7 @@ class _Page(BaseModel):
 class TwilioLists(Resource):
     """The real one; the sandbox at its base URL."""
 
-    def __init__(self, account_sid: str, auth_token: str, base_url: str, page_size: int = PAGE) -> None:
+    def __init__(self, *, account_sid: str, auth_token: str, base_url: str, page_size: int = PAGE) -> None:
         self._account_sid, self._base_url = account_sid, base_url.rstrip("/")
         self._headers = {"Authorization": "Basic " + base64.b64encode(f"{account_sid}:{auth_token}".encode()).decode()}
         self._page_size = page_size

@@ -21,7 +21,7 @@ SETTLED = frozenset({"delivered", "undelivered", "failed", "canceled", "read"})
 """Statuses of a text that is over; the others are not worth a receipt this late."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListedCall:
     """A call that is over, or one leg of it, as the provider lists it."""
 
@@ -35,7 +35,7 @@ class ListedCall:
     duration_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListedMessage:
     """A text, as the provider lists it."""
 

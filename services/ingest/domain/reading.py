@@ -14,7 +14,7 @@ UNUSABLE: Final[tuple[str, ...]] = get_args(InvalidReason)
 T = TypeVar("T", bound=EventData, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft(Generic[T]):
     """One event before it gets its envelope.
 
@@ -87,7 +87,7 @@ class Screen:
 Instruction = NoContent | Accepted | GoOn | HangUp | Ring | TakeVoicemail | Screen
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What one webhook says.
 

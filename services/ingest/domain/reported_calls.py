@@ -14,7 +14,7 @@ from services.policy.numbers import normalize_caller
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a phone system says of one call. `talk_time` counts a human on the lender's side, no queue or voicemail.
 

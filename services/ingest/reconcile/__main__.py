@@ -43,9 +43,13 @@ async def main() -> int:
     settings = ReconcilerSettings.load_or_exit()
     clock, health = settings.make_clock(), Health()
     directory = directory_or_exit(settings.directory, clock.now())
-    producer = KafkaProducer(settings.kafka_bootstrap_servers, f"ringback-reconciler-{settings.instance}")
+    producer = KafkaProducer(
+        bootstrap_servers=settings.kafka_bootstrap_servers, client_id=f"ringback-reconciler-{settings.instance}"
+    )
     lists = TwilioLists(
-        settings.twilio_account_sid, settings.twilio_auth_token.get_secret_value(), settings.twilio_base_url
+        account_sid=settings.twilio_account_sid,
+        auth_token=settings.twilio_auth_token.get_secret_value(),
+        base_url=settings.twilio_base_url,
     )
     passes = Passes(
         lists=lists,

@@ -76,8 +76,8 @@ DUE_PROJECTION: Final = dict.fromkeys(("settle_at", "lender_id", "call_id", "cal
 def due_call(document: Document) -> DueCall:
     """Return what a settler needs of a due call; a document that lacks the rest keeps nobody from the others."""
     return DueCall(
-        document["_id"],
-        document["settle_at"],
+        key=document["_id"],
+        settle_at=document["settle_at"],
         lender_id=document.get("lender_id", ""),
         call_id=document.get("call_id", ""),
         caller=document.get("caller"),
@@ -106,7 +106,9 @@ def entry_document(entry: OutboxEntry) -> Document:
 
 def _entry(document: Document) -> OutboxEntry:
     headers = [(name, text.encode()) for name, text in document["headers"]]
-    wire = Wire(document["topic"], document["key"].encode(), document["value"].encode(), headers)
+    wire = Wire(
+        topic=document["topic"], key=document["key"].encode(), value=document["value"].encode(), headers=headers
+    )
     return OutboxEntry(document["seq"], wire)
 
 

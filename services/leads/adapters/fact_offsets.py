@@ -52,7 +52,7 @@ class KafkaFactOffsets(Resource):
         partitions: how many the topic has; the service has checked that at start.
     """
 
-    def __init__(self, loop: ConsumerLoop, ends: Ends, group: str, partitions: int) -> None:
+    def __init__(self, *, loop: ConsumerLoop, ends: Ends, group: str, partitions: int) -> None:
         self._loop, self._ends, self._group, self._partitions = loop, ends, group, partitions
 
     async def stop(self) -> None:

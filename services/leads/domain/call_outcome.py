@@ -102,7 +102,7 @@ def add_fact(call: Call, event: Event[CallFact]) -> Call | None:
 
 
 def _leg(call: Call, leg_id: str) -> Leg:
-    return next((leg for leg in call.legs if leg.leg_id == leg_id), Leg(leg_id))
+    return next((leg for leg in call.legs if leg.leg_id == leg_id), Leg(leg_id=leg_id))
 
 
 def _with_leg(call: Call, leg: Leg) -> Call:
@@ -113,7 +113,7 @@ def _with_leg(call: Call, leg: Leg) -> Call:
 
 def _voicemail(call: Call, recording_id: str) -> Voicemail:
     found = (one for one in call.voicemails if one.recording_id == recording_id)
-    return next(found, Voicemail(recording_id, call.call_id))
+    return next(found, Voicemail(recording_id=recording_id, call_id=call.call_id))
 
 
 def _with_voicemail(call: Call, voicemail: Voicemail) -> Call:

@@ -39,7 +39,7 @@ class Cause:
     traceparent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
     """One officer's leg of a call."""
 
@@ -51,7 +51,7 @@ class Leg:
     ended_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Voicemail:
     """A recording, and its words once they are there."""
 
@@ -127,7 +127,7 @@ class Call:
         return self.ended_at or self.newest_fact_at
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DueCall:
     """A call whose `settle_at` has come, as far as its settler needs it before it claims the call."""
 
@@ -234,7 +234,7 @@ class Lead:
     outbox_since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfficerState:
     """An officer's availability and leads of the day; name, weight and capacity stand in the directory."""
 

@@ -13,7 +13,7 @@ _ORDER_OF_STATUS: Mapping[OfficerStatus, int] = {"available": 0, "busy": 1, "in_
 there: a lead without an owner is worse, for every lead has one as soon as it exists (fact Q22)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """An officer of the branch with what the directory says of them."""
 

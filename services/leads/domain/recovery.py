@@ -47,7 +47,9 @@ def open_lead(
         sequence_days=_days(place.local_day),
         calls=1,
     )
-    lead = with_task(lead, TaskRequest(place.task_due_at or now, _reason(call), voicemails=call.voicemails), now)
+    lead = with_task(
+        lead, TaskRequest(due_at=place.task_due_at or now, reason=_reason(call), voicemails=call.voicemails), now
+    )
     lead = tell(
         lead,
         lambda common: LeadOpened(
@@ -112,7 +114,9 @@ def not_decided(lead: Lead, call: Call, now: datetime) -> LeadChange:
     cause = cause_undecided(call)
     if cause.id in lead.seen:
         return LeadChange(lead, ignored="duplicate")
-    lead = with_task(lead, TaskRequest(now, "not_decided", urgency="urgent", voicemails=call.voicemails), now)
+    lead = with_task(
+        lead, TaskRequest(due_at=now, reason="not_decided", urgency="urgent", voicemails=call.voicemails), now
+    )
     return LeadChange(marked(lead, cause.id))
 
 
@@ -141,7 +145,7 @@ def call_again(lead: Lead, call: Call, place: Place, now: datetime) -> LeadChang
         calls=lead.calls + 1,
     )
     due_at = place.task_due_at or now
-    request = TaskRequest(due_at, "called_again", urgency="high", voicemails=call.voicemails)
+    request = TaskRequest(due_at=due_at, reason="called_again", urgency="high", voicemails=call.voicemails)
     lead = with_task(lead, request, now)
     lead = tell(
         lead,
@@ -190,7 +194,9 @@ def add_voicemails(lead: Lead, call: Call, event_id: str, now: datetime) -> Lead
         return LeadChange(lead, ignored="not_of_this_lead")
     lead = replace(lead, voicemail=lead.voicemail or call.voicemail)
     if lead.task is not None:
-        lead = with_task(lead, TaskRequest(lead.task.due_at, "voicemail", voicemails=call.voicemails), now)
+        lead = with_task(
+            lead, TaskRequest(due_at=lead.task.due_at, reason="voicemail", voicemails=call.voicemails), now
+        )
     return LeadChange(marked(lead, event_id))
 
 

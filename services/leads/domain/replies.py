@@ -84,7 +84,7 @@ def opt_out(lead: Lead, message_id: str, cause: Cause, now: datetime) -> LeadCha
     """Return the lead with no more texts. The task stays and says why: a person may have promised a call."""
     lead = replace(lead, texting="stopped")
     if lead.task is not None:
-        lead = with_task(lead, TaskRequest(lead.task.due_at, "opted_out"), now)
+        lead = with_task(lead, TaskRequest(due_at=lead.task.due_at, reason="opted_out"), now)
     answers = Answers(purpose=lead.purpose)
     lead = tell(lead, lambda common: LeadOptedOut(**common, message_id=message_id, answers=answers), cause, now)
     return LeadChange(halted(marked(lead, cause.id)))
@@ -108,7 +108,7 @@ def _answer(lead: Lead, reply: Reply, now: datetime) -> LeadChange:
         purpose=purpose_of(reply.intents) or lead.purpose,
     )
     reason = "callback_asked" if "callback" in reply.intents else "replied"
-    lead = with_task(lead, TaskRequest(now, reason, urgency="high"), now)
+    lead = with_task(lead, TaskRequest(due_at=now, reason=reason, urgency="high"), now)
     answers = Answers(purpose=lead.purpose)
     lead = tell(
         lead,

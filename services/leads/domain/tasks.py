@@ -11,7 +11,7 @@ ORDER_OF_URGENCY: Final[Mapping[Urgency, int]] = {"normal": 0, "high": 1, "urgen
 REASONS_LIMIT: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRequest:
     """Something a person should do, and why."""
 

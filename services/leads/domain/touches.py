@@ -112,4 +112,6 @@ def _task(lead: Lead, result: TouchTaskRequested, now: datetime) -> LeadChange:
         return LeadChange(lead, ignored="texting_stopped")  # the borrower wants no text; the task that is open says so
     due = result.due.utc() if result.due else result.due_at
     urgency: Urgency = "urgent" if result.urgent else "normal"
-    return LeadChange(with_task(lead, TaskRequest(due, result.reason, urgency=urgency, kind=result.kind), now))
+    return LeadChange(
+        with_task(lead, TaskRequest(due_at=due, reason=result.reason, urgency=urgency, kind=result.kind), now)
+    )

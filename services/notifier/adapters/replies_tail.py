@@ -118,7 +118,7 @@ def replies_consumer(bootstrap_servers: str) -> AIOKafkaConsumer:
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Partition:
     """How far one partition is read, and as of when it is known to be read to its end.
 

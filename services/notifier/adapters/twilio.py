@@ -95,7 +95,7 @@ class _Writing:
         says what became of it.
         """
         if not self.written:
-            return self.refusal or NotSent(type(error).__name__)
+            return self.refusal or NotSent(reason=type(error).__name__)
         if isinstance(error, TwilioRestException | TwilioServiceException):
             return meaning_of_error(_whole(error.status) or 0, _whole(error.code))
         return LeftInDoubt(type(error).__name__)
@@ -170,7 +170,7 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]
 class TwilioProvider:
     """Twilio itself, or the sandbox at its base URL."""
 
-    def __init__(self, account_sid: str, auth_token: str, base_url: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, *, account_sid: str, auth_token: str, base_url: str, timeout_s: float = TIMEOUT_S) -> None:
         self._account_sid, self._auth_token = account_sid, auth_token
         self._base_url, self._timeout_s = base_url, timeout_s
         self._session: aiohttp.ClientSession | None = None

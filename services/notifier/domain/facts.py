@@ -52,7 +52,7 @@ class ProviderAccepted:
     listed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NotSent:
     """Known not to be sent: no connection, a 429, or a request that was not written.
 
@@ -93,7 +93,7 @@ class NotListed:
     """The provider's list, read long enough after the request, does not show it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptCame:
     """A receipt: proof that the provider has the text, whatever it answered to the request.
 

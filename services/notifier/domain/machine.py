@@ -243,7 +243,7 @@ def _doubt(delivery: Delivery, fact: LeftInDoubt, _now: datetime, _real_now: dat
 def _lose(delivery: Delivery, fact: NotListed, now: datetime, real_now: datetime) -> Decision:
     if delivery.doubt_answered and not delivery.resent and now < delivery.expires_at:
         # The provider answered that it failed, and lists nothing: once more, through the gate. After a time-out never.
-        unsent = _unsend(delivery, NotSent(delivery.reason or "server_error", pause=False), now, real_now)
+        unsent = _unsend(delivery, NotSent(reason=delivery.reason or "server_error", pause=False), now, real_now)
         return Decision(replace(unsent.delivery, resent=True, doubt_answered=False))
     ended = replace(delivery, state=DeliveryState.UNKNOWN, post_by_real=None, ended_at=now)
     return _with(ended, now, real_now, _task(delivery, f"in doubt: {delivery.reason or 'stopped while posting'}", now))

@@ -30,12 +30,12 @@ def meaning_of_error(status: int, code: int | None) -> SendOutcome:
     """
     own = code if code is not None and code >= API_CODES_FROM else None
     if status == 429:
-        return NotSent("provider_busy", own)
+        return NotSent(reason="provider_busy", code=own)
     if own is None or not 400 <= status < 500:
         return LeftInDoubt(f"answered {status}", server_error=500 <= status < 600)
     meaning = CODES.get(own)
     if meaning == "busy":
-        return NotSent("provider_busy", own)
+        return NotSent(reason="provider_busy", code=own)
     if meaning == "configuration" or status in (401, 403):
-        return NotSent("configuration", own, configuration=True)
+        return NotSent(reason="configuration", code=own, configuration=True)
     return Refused(meaning or "refused", own)

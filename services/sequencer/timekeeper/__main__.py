@@ -32,8 +32,10 @@ async def keep_time(settings: TimekeeperSettings) -> int:
     """Run the timekeeper until it is told to stop; return its exit code."""
     servers, health = settings.kafka_bootstrap_servers, Health()
     store = MongoTimers(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
-    producer = KafkaProducer(servers, f"timekeeper-{settings.instance}")
-    keeper = Keeper(store, producer, settings.make_clock(), health, partitions=settings.topic_partitions)
+    producer = KafkaProducer(bootstrap_servers=servers, client_id=f"timekeeper-{settings.instance}")
+    keeper = Keeper(
+        store=store, producer=producer, clock=settings.make_clock(), health=health, partitions=settings.topic_partitions
+    )
     loop = ConsumerLoop(
         topics=[TimerSet.TOPIC],
         group=settings.group("timekeeper"),

@@ -80,7 +80,7 @@ class Keeper(Rounds):
     period_s = POLL_S
 
     def __init__(
-        self, store: TimerStore, producer: Producer, clock: Clock, health: Health, *, partitions: int = PARTITIONS
+        self, *, store: TimerStore, producer: Producer, clock: Clock, health: Health, partitions: int = PARTITIONS
     ) -> None:
         super().__init__(health)
         self._partitions = list(range(partitions))

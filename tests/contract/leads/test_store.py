@@ -43,7 +43,9 @@ def _call(key: str = "larkspur:twilio:CA1", **more: Any) -> Call:
 
 
 def _entry(seq: int) -> OutboxEntry:
-    return OutboxEntry(seq, Wire("leads", b"larkspur:+1", b'{"n": 1}', [("ce_id", f"L1:{seq}".encode())]))
+    return OutboxEntry(
+        seq, Wire(topic="leads", key=b"larkspur:+1", value=b'{"n": 1}', headers=[("ce_id", f"L1:{seq}".encode())])
+    )
 
 
 def _lead(lead_id: str = "L1", caller: str = CALLER, **more: Any) -> Lead:
@@ -65,10 +67,12 @@ FULL_CALL = _call(
     legs_dialled=2,
     started_at=NOW,
     ended_at=LATER,
-    legs=(Leg("CA2", officer_id="dana", answered_at=NOW, status="completed", ended_at=LATER), Leg("CA3")),
+    legs=(Leg(leg_id="CA2", officer_id="dana", answered_at=NOW, status="completed", ended_at=LATER), Leg(leg_id="CA3")),
     voicemail=True,
     report=ReportedTalk(True, 3.5),
-    voicemails=(Voicemail("RE1", "CA1", url="https://example.test", duration_s=3.0, transcript="Hello"),),
+    voicemails=(
+        Voicemail(recording_id="RE1", call_id="CA1", url="https://example.test", duration_s=3.0, transcript="Hello"),
+    ),
     facts=("a", "b"),
     outcome="missed",
     decided_at=LATER,
@@ -264,10 +268,10 @@ async def test_lead_that_another_changed_is_not_saved(store: LeadStore) -> None:
 
 
 async def test_officer_is_taken_by_one_of_two(store: LeadStore) -> None:
-    await store.add_officers([OfficerState("dana", status="busy"), OfficerState("june")])
-    await store.add_officers([OfficerState("dana", status="off")])
+    await store.add_officers([OfficerState(officer_id="dana", status="busy"), OfficerState(officer_id="june")])
+    await store.add_officers([OfficerState(officer_id="dana", status="off")])
     found = await store.officers(["dana", "june", "nobody"])
-    assert found == {"dana": OfficerState("dana", status="busy"), "june": OfficerState("june")}
+    assert found == {"dana": OfficerState(officer_id="dana", status="busy"), "june": OfficerState(officer_id="june")}
     dana = found["dana"]
     taken = replace(dana, day=date(2026, 3, 3), assigned_today=1, last_assigned_at=NOW, taken=("e1",))
     assert await store.save_officer(dana, taken)
@@ -321,12 +325,12 @@ async def test_text_is_found_by_its_event(store: LeadStore) -> None:
 
 
 async def test_talks_of_a_caller_are_those_that_began_since(store: LeadStore) -> None:
-    talked = _call("larkspur:twilio:CA1", caller=CALLER, legs=(Leg("L1", answered_at=NOW),))
+    talked = _call("larkspur:twilio:CA1", caller=CALLER, legs=(Leg(leg_id="L1", answered_at=NOW),))
     for call in (
         talked,
-        _call("larkspur:twilio:CA2", caller=CALLER, legs=(Leg("L1", status="no-answer"),), ended_at=LATER),
+        _call("larkspur:twilio:CA2", caller=CALLER, legs=(Leg(leg_id="L1", status="no-answer"),), ended_at=LATER),
         _call("larkspur:twilio:CA3", caller=CALLER, report=ReportedTalk(True, 0.0), ended_at=LATER),
-        _call("larkspur:twilio:CA4", caller="+17185550199", legs=(Leg("L1", answered_at=LATER),)),
+        _call("larkspur:twilio:CA4", caller="+17185550199", legs=(Leg(leg_id="L1", answered_at=LATER),)),
         _call("larkspur:twilio:CA5", caller=CALLER, report=ReportedTalk(True, 9.0), ended_at=LATER),
     ):
         await store.insert_call(call)

@@ -21,7 +21,9 @@ async def sandbox(make: MakeSandbox) -> Sandbox:
 
 @pytest.fixture
 async def lists(sandbox: Sandbox) -> AsyncIterator[TwilioLists]:
-    found = TwilioLists(sandbox.settings.account_sid, "secret", sandbox.url, page_size=3)
+    found = TwilioLists(
+        account_sid=sandbox.settings.account_sid, auth_token="secret", base_url=sandbox.url, page_size=3
+    )
     await found.start()
     yield found
     await found.stop()

@@ -35,7 +35,7 @@ class Rig:
     _callers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(secrets.randbelow(8_000_000)))
 
     def __post_init__(self) -> None:
-        self.producer = KafkaProducer(self.kafka.bootstrap_servers, "test")
+        self.producer = KafkaProducer(bootstrap_servers=self.kafka.bootstrap_servers, client_id="test")
 
     def system(self, name: str = "a", **env: str) -> System:
         """Return another instance's settings; start it with `start("leads")`."""

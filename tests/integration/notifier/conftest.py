@@ -39,7 +39,7 @@ class Rig:
 
     def __init__(self, kafka: Kafka, mongo: Mongo, database: Any, sandbox: Sandbox) -> None:
         self.kafka, self.mongo, self.database, self.sandbox = kafka, mongo, database, sandbox
-        self.producer = KafkaProducer(kafka.bootstrap_servers, "test")
+        self.producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, client_id="test")
         self.prefix = fresh_name()
         self.process: asyncio.subprocess.Process | None = None
         self.ops = ""

@@ -77,11 +77,13 @@ async def test_partition_stands_in_every_life_until_it_is_resumed_and_its_dead_l
         return "ringback dlq resume" in health.not_ready.get("dead letters it-dlq", "")
 
     await empty_topics(kafka.bootstrap_servers, topics=[BY_NAME[TOPIC], BY_NAME[f"{TOPIC}.dlq"]])
-    producer = KafkaProducer(kafka.bootstrap_servers, "it")
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, client_id="it")
     await producer.start()
     try:
         sent = [record(n) for n in range(DEAD_LETTER_FREE + 5)]
-        await producer.send_wire(*(Wire(TOPIC, one.key or b"", one.value or b"", list(one.headers)) for one in sent))
+        await producer.send_wire(
+            *(Wire(topic=TOPIC, key=one.key or b"", value=one.value or b"", headers=list(one.headers)) for one in sent)
+        )
         for _ in range(3):
             async with life(kafka, Handler(), producer) as health:
                 await eventually(partial(stands, health), timeout_s=30)

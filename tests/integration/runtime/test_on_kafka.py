@@ -27,7 +27,7 @@ from tests.unit.runtime.build import record
 
 @asynccontextmanager
 async def producing(kafka: Kafka) -> AsyncIterator[KafkaProducer]:
-    producer = KafkaProducer(kafka.bootstrap_servers, "it")
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, client_id="it")
     await producer.start()
     try:
         yield producer
@@ -109,8 +109,8 @@ async def test_record_larger_than_any_request_is_refused_and_the_next_one_is_sen
     await create_topics(kafka.bootstrap_servers, 1, [Topic(name, partitions=1)])
     async with producing(kafka) as producer:
         with pytest.raises(RecordRefused):
-            await producer.send_wire(Wire(name, b"k", b"x" * (2 << 20), []))
-        await producer.send_wire(Wire(name, b"k", b"small", []))
+            await producer.send_wire(Wire(topic=name, key=b"k", value=b"x" * (2 << 20), headers=[]))
+        await producer.send_wire(Wire(topic=name, key=b"k", value=b"small", headers=[]))
     assert await values_of(kafka, name) == [b"small"]
 
 
@@ -120,10 +120,10 @@ async def test_record_that_the_broker_refuses_is_refused_and_its_partition_goes_
     small = Topic(name, partitions=1, config={"max.message.bytes": "1000"})
     await create_topics(kafka.bootstrap_servers, 1, [small])
     async with producing(kafka) as producer:
-        await producer.send_wire(Wire(name, b"k", b"before", []))
+        await producer.send_wire(Wire(topic=name, key=b"k", value=b"before", headers=[]))
         with pytest.raises(RecordRefused):
-            await producer.send_wire(Wire(name, b"k", b"x" * 5000, []))
-        await producer.send_wire(Wire(name, b"k", b"after", []))
+            await producer.send_wire(Wire(topic=name, key=b"k", value=b"x" * 5000, headers=[]))
+        await producer.send_wire(Wire(topic=name, key=b"k", value=b"after", headers=[]))
     assert await values_of(kafka, name) == [b"before", b"after"]
 
 
@@ -132,15 +132,17 @@ async def test_partition_gone_for_longer_than_any_time_out_what_was_sent_meanwhi
     name = f"it-{uuid4().hex[:8]}"
     topic = Topic(name, partitions=1)
     await create_topics(kafka.bootstrap_servers, 1, [topic])
-    producer = KafkaProducer(kafka.bootstrap_servers, "it", request_timeout_s=1.0, send_timeout_s=3.0)
+    producer = KafkaProducer(
+        bootstrap_servers=kafka.bootstrap_servers, client_id="it", request_timeout_s=1.0, send_timeout_s=3.0
+    )
     await producer.start()
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     await admin.start()
     try:
-        await producer.send_wire(Wire(name, b"k", b"before", []))
+        await producer.send_wire(Wire(topic=name, key=b"k", value=b"before", headers=[]))
         await admin.delete_topics([name])
         with pytest.raises(TransientError, match="within 3 s"):
-            await producer.send_wire(Wire(name, b"k", b"meanwhile", []))
+            await producer.send_wire(Wire(topic=name, key=b"k", value=b"meanwhile", headers=[]))
         await create_topics(kafka.bootstrap_servers, 1, [topic])
 
         async def there() -> bool:
@@ -169,7 +171,8 @@ async def test_dead_letter_that_would_be_too_large_leaves_its_value_out_and_the_
     async with producing(kafka) as producer:
         good = record(1)
         await producer.send_wire(
-            Wire(name, b"k", large, []), Wire(name, good.key or b"", good.value or b"", list(good.headers))
+            Wire(topic=name, key=b"k", value=large, headers=[]),
+            Wire(topic=name, key=good.key or b"", value=good.value or b"", headers=list(good.headers)),
         )
         loop = ConsumerLoop(
             topics=[name],

@@ -34,7 +34,7 @@ class Rig:
     def __init__(self, system: System, clock: Path, http: aiohttp.ClientSession, timers: Any) -> None:
         self.system, self.clock, self.http, self.timers = system, clock, http, timers
         self.lender = fresh_name()
-        self.producer = KafkaProducer(system.kafka, "test")
+        self.producer = KafkaProducer(bootstrap_servers=system.kafka, client_id="test")
         self.seen: list[Event[EventData]] = []
         self.now = T0
 

@@ -49,7 +49,15 @@ def letter(offset: int, *, with_value: bool = True) -> Wire:
 def test_dead_letter_is_open_until_it_is_replayed_or_dropped() -> None:
     dlq = f"{TOPIC}.dlq"
     found = open_in(
-        stored([letter(1), letter(2), letter(3), Note(REPLAYED, dlq, 0, 0).wire(), Note(DROPPED, dlq, 0, 1).wire()])
+        stored(
+            [
+                letter(1),
+                letter(2),
+                letter(3),
+                Note(kind=REPLAYED, topic=dlq, partition=0, offset=0).wire(),
+                Note(kind=DROPPED, topic=dlq, partition=0, offset=1).wire(),
+            ]
+        )
     )
     assert list(found.letters) == [(dlq, 0, 2)]
     assert found.done == {(dlq, 0, 0): "replayed", (dlq, 0, 1): "dropped"}
@@ -58,14 +66,20 @@ def test_dead_letter_is_open_until_it_is_replayed_or_dropped() -> None:
 def test_partition_stands_for_its_group_until_it_is_resumed() -> None:
     first = Note(kind=PAUSED, topic=TOPIC, partition=3, offset=7, why="21 of 21 failed", group="leads")
     other = Note(kind=PAUSED, topic=TOPIC, partition=4, offset=9, why="21 of 21 failed", group="leads")
-    assert open_in(stored([first.wire(), other.wire(), Note(RESUMED, TOPIC, 3, 7).wire()])).standing == [other]
-    assert open_in(stored([Note(RESUMED, TOPIC, 3, 7).wire(), first.wire()])).standing == [first]
+    assert open_in(
+        stored([first.wire(), other.wire(), Note(kind=RESUMED, topic=TOPIC, partition=3, offset=7).wire()])
+    ).standing == [other]
+    assert open_in(stored([Note(kind=RESUMED, topic=TOPIC, partition=3, offset=7).wire(), first.wire()])).standing == [
+        first
+    ]
 
 
 def test_replayed_record_is_the_original_to_the_byte() -> None:
     original = record(1)
     (kept,) = stored([dead_letter(original, ValueError("no"), attempts=1, first_failed=real_now())])
-    assert original_of(kept) == Wire(TOPIC, original.key or b"", original.value or b"", list(original.headers))
+    assert original_of(kept) == Wire(
+        topic=TOPIC, key=original.key or b"", value=original.value or b"", headers=list(original.headers)
+    )
 
 
 def test_dead_letter_without_its_value_cannot_be_replayed_and_says_where_the_value_stands() -> None:

@@ -49,7 +49,13 @@ def logged(legs: tuple[LoggedLeg, ...] = (), *, talk_s: int = 60, **more: Any) -
 def leg(status: str, *, answered: bool = False, to: str = "+12125550161") -> LoggedLeg:
     answered_at = AT + timedelta(seconds=10) if answered else None
     return LoggedLeg(
-        "CA" + "2" * 32, to, status, answered, AT, answered_at, AT + timedelta(seconds=70 if answered else 20)
+        leg_id="CA" + "2" * 32,
+        to=to,
+        status=status,
+        answered=answered,
+        started_at=AT,
+        answered_at=answered_at,
+        ended_at=AT + timedelta(seconds=70 if answered else 20),
     )
 
 

@@ -26,7 +26,7 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     ingest = Ingest(
         lender=Lender(directory, {"+12125550198"}),
         clock=clock,
-        outlet=Outlet(producer, health, 1.0),
+        outlet=Outlet(producer=producer, health=health, limit_s=1.0),
         signatures=None if insecure else TwilioSignatures(BASE, (TOKEN, OLD_TOKEN)),
         account_sid=ACCOUNT,
         twiml=Twiml(BASE, "#rc=5&rp=all", directory.name),

@@ -75,7 +75,7 @@ def event(id_: str, data: EventData, caller: str) -> Event[EventData]:
 
 @asynccontextmanager
 async def spool_in(folder: Path, max_bytes: int = 1 << 20) -> AsyncIterator[Spool]:
-    spool = Spool(folder, max_bytes, 12, FakeClock(OPEN))
+    spool = Spool(folder=folder, max_bytes=max_bytes, partitions=12, clock=FakeClock(OPEN))
     await spool.start()
     try:
         yield spool
@@ -86,7 +86,7 @@ async def spool_in(folder: Path, max_bytes: int = 1 << 20) -> AsyncIterator[Spoo
 @asynccontextmanager
 async def draining(spool: Spool, kafka: BrokenKafka, health: Health | None = None) -> AsyncIterator[None]:
     health = health or Health()
-    outlet = Outlet(kafka, health, LIMIT_S, spool)
+    outlet = Outlet(producer=kafka, health=health, limit_s=LIMIT_S, spool=spool)
     drain = SpoolDrain(spool=spool, producer=kafka, outlet=outlet, health=health, send_limit_s=LIMIT_S)
     running = asyncio.create_task(drain.run())
     try:
@@ -99,7 +99,7 @@ async def draining(spool: Spool, kafka: BrokenKafka, health: Health | None = Non
 async def test_events_that_kafka_does_not_take_arrive_in_their_order_after_a_restart(tmp_path: Path) -> None:
     kafka = BrokenKafka()
     async with spool_in(tmp_path) as spool:
-        outlet = Outlet(kafka, Health(), LIMIT_S, spool)
+        outlet = Outlet(producer=kafka, health=Health(), limit_s=LIMIT_S, spool=spool)
         await asyncio.gather(*(outlet.emit(reply(f"r{n}")) for n in range(20)))
         assert spool.depth("replies") == 20
     kafka.is_away = False
@@ -117,7 +117,7 @@ async def test_event_that_comes_while_its_lane_has_entries_goes_behind_them_thou
 ) -> None:
     kafka = BrokenKafka()
     async with spool_in(tmp_path) as spool:
-        outlet = Outlet(kafka, Health(), LIMIT_S, spool)
+        outlet = Outlet(producer=kafka, health=Health(), limit_s=LIMIT_S, spool=spool)
         await outlet.emit(reply("first"))
         kafka.is_away = False
         await outlet.emit(reply("second"))
@@ -135,7 +135,7 @@ async def test_event_under_way_goes_to_the_spool_before_one_that_came_later(tmp_
     """One send times out while a later one still waits: a third must not pass the second."""
     kafka = BrokenKafka()
     async with spool_in(tmp_path) as spool:
-        outlet = Outlet(kafka, Health(), 0.2, spool)
+        outlet = Outlet(producer=kafka, health=Health(), limit_s=0.2, spool=spool)
         first = asyncio.create_task(outlet.emit(reply("first")))
         await asyncio.sleep(0.15)
         second = asyncio.create_task(outlet.emit(reply("second")))
@@ -151,7 +151,7 @@ async def test_event_under_way_goes_to_the_spool_before_one_that_came_later(tmp_
 async def test_replies_go_first_and_a_topic_that_kafka_does_not_take_holds_up_no_other(tmp_path: Path) -> None:
     kafka = BrokenKafka()
     async with spool_in(tmp_path) as spool:
-        outlet = Outlet(kafka, Health(), LIMIT_S, spool)
+        outlet = Outlet(producer=kafka, health=Health(), limit_s=LIMIT_S, spool=spool)
         callers = [f"+1303555{n:04}" for n in range(100, 130)]
         await asyncio.gather(*(outlet.emit(receipt(f"t{caller}", caller)) for caller in callers))
         await asyncio.gather(*(outlet.emit(reply(f"r{caller}", caller)) for caller in callers))
@@ -171,14 +171,14 @@ async def test_replies_go_first_and_a_topic_that_kafka_does_not_take_holds_up_no
 async def test_record_that_a_crash_left_half_written_is_cut_off_and_the_rest_arrives(tmp_path: Path) -> None:
     kafka = BrokenKafka()
     async with spool_in(tmp_path) as spool:
-        await Outlet(kafka, Health(), LIMIT_S, spool).emit(reply("whole"))
+        await Outlet(producer=kafka, health=Health(), limit_s=LIMIT_S, spool=spool).emit(reply("whole"))
     [path] = tmp_path.glob("replies.*.spool")
     whole = path.read_bytes()
     for torn in (b"\x00", whole[:30], whole[:-1], b"\xff" * 40):
         path.write_bytes(whole + torn)
         async with spool_in(tmp_path) as spool:
             assert spool.depth("replies") == 1
-            await Outlet(kafka, Health(), LIMIT_S, spool).emit(reply("behind"))
+            await Outlet(producer=kafka, health=Health(), limit_s=LIMIT_S, spool=spool).emit(reply("behind"))
             assert spool.depth("replies") == 2
         path.write_bytes(whole + torn)
     async with spool_in(tmp_path) as spool:
@@ -192,7 +192,7 @@ async def test_full_spool_refuses_says_so_in_readiness_and_takes_events_again_on
     kafka, health = BrokenKafka(), Health()
     health.ready("start")
     async with spool_in(tmp_path, max_bytes=2000) as spool:
-        outlet = Outlet(kafka, health, LIMIT_S, spool)
+        outlet = Outlet(producer=kafka, health=health, limit_s=LIMIT_S, spool=spool)
         for n in range(20):
             with suppress(NotAcknowledged):
                 await outlet.emit(reply(f"r{n}"))
@@ -210,7 +210,7 @@ async def test_full_spool_refuses_says_so_in_readiness_and_takes_events_again_on
 async def test_disk_that_is_full_refuses_and_loses_nothing_that_was_taken(tmp_path: Path) -> None:
     kafka, health = BrokenKafka(), Health()
     async with spool_in(tmp_path) as spool:
-        outlet = Outlet(kafka, health, LIMIT_S, spool)
+        outlet = Outlet(producer=kafka, health=health, limit_s=LIMIT_S, spool=spool)
         (tmp_path / spool_name(spool, receipt("x"))).symlink_to("/dev/full")  # every write: no space left on device
         before = count("ringback_spool_refused_total", why="unwritable")
         with pytest.raises(NotAcknowledged, match="No space left"):
@@ -228,7 +228,7 @@ def spool_name(spool: Spool, event: Event[EventData]) -> str:
 async def test_record_that_kafka_refuses_for_itself_is_set_aside_and_the_others_arrive(tmp_path: Path) -> None:
     kafka = BrokenKafka()
     async with spool_in(tmp_path) as spool:
-        outlet = Outlet(kafka, Health(), LIMIT_S, spool)
+        outlet = Outlet(producer=kafka, health=Health(), limit_s=LIMIT_S, spool=spool)
         for id_, body in (("a", "yes"), ("b", "yes"), ("c", "never"), ("d", "yes")):
             await outlet.emit(reply(id_, body=body))
         kafka.is_away = False
@@ -240,7 +240,7 @@ async def test_record_that_kafka_refuses_for_itself_is_set_aside_and_the_others_
 
 async def test_spool_of_another_process_is_refused(tmp_path: Path) -> None:
     async with spool_in(tmp_path):
-        second = Spool(tmp_path, 1 << 20, 12, FakeClock(OPEN), lock_limit_s=0)
+        second = Spool(folder=tmp_path, max_bytes=1 << 20, partitions=12, clock=FakeClock(OPEN), lock_limit_s=0)
         with pytest.raises(SpoolInUse, match="RINGBACK_INSTANCE"):
             await second.start()
         await second.stop()
@@ -248,9 +248,9 @@ async def test_spool_of_another_process_is_refused(tmp_path: Path) -> None:
 
 async def test_depth_and_age_of_the_spool_are_metrics(tmp_path: Path) -> None:
     clock = FakeClock(OPEN)
-    spool = Spool(tmp_path, 1 << 20, 12, clock)
+    spool = Spool(folder=tmp_path, max_bytes=1 << 20, partitions=12, clock=clock)
     await spool.start()
-    await Outlet(BrokenKafka(), Health(), LIMIT_S, spool).emit(reply("r"))
+    await Outlet(producer=BrokenKafka(), health=Health(), limit_s=LIMIT_S, spool=spool).emit(reply("r"))
     clock.move_real(90)
     assert count("ringback_spool_events", topic="replies") == 1
     assert count("ringback_spool_oldest_seconds", topic="replies") == pytest.approx(90)
@@ -297,7 +297,7 @@ async def test_call_goes_on_with_its_twiml_though_its_event_is_not_safe_and_is_c
     rig: Rig, target: str, why: Exception
 ) -> None:
     route = f"/webhooks/twilio/{target.partition('?')[0]}"
-    rig.ingest.outlet = Outlet(NothingWorks(why), rig.health, LIMIT_S)
+    rig.ingest.outlet = Outlet(producer=NothingWorks(why), health=rig.health, limit_s=LIMIT_S)
     before = count("ringback_webhooks_unsafe_total", route=route)
     answer = await rig.twilio(target, PHONE[target])
     assert (answer.status, answer.content_type) == (200, "text/xml")
@@ -308,8 +308,8 @@ async def test_call_goes_on_with_its_twiml_though_its_event_is_not_safe_and_is_c
 async def test_call_that_meets_a_kafka_and_a_disk_that_hang_is_answered_within_two_seconds(
     rig: Rig, tmp_path: Path
 ) -> None:
-    spool = HangingDisk(tmp_path, 1 << 20, 12, rig.clock)
-    rig.ingest.outlet = Outlet(BrokenKafka(), rig.health, 1.0, spool)
+    spool = HangingDisk(folder=tmp_path, max_bytes=1 << 20, partitions=12, clock=rig.clock)
+    rig.ingest.outlet = Outlet(producer=BrokenKafka(), health=rig.health, limit_s=1.0, spool=spool)
     began = monotonic_s()
     answers: list[ClientResponse] = await asyncio.gather(*(rig.twilio(target, form) for target, form in PHONE.items()))
     assert monotonic_s() - began < 2
@@ -317,7 +317,7 @@ async def test_call_that_meets_a_kafka_and_a_disk_that_hang_is_answered_within_t
 
 
 async def test_webhook_that_is_no_part_of_a_call_in_hand_gets_503_when_nothing_takes_it(rig: Rig) -> None:
-    rig.ingest.outlet = Outlet(NothingWorks(TransientError("away")), rig.health, LIMIT_S)
+    rig.ingest.outlet = Outlet(producer=NothingWorks(TransientError("away")), health=rig.health, limit_s=LIMIT_S)
     status = f"leg?step=status&call={CALL}&branch=new-york&officer=dana-whitfield"
     assert (await rig.twilio(status, {"CallSid": LEG, "From": CALLER, "CallStatus": "no-answer"})).status == 503
     assert (await rig.twilio("call-status", ENDED)).status == 503

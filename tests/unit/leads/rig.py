@@ -82,13 +82,24 @@ class Rig:
     def restart(self) -> None:
         """Forget everything that is not stored, as a new process would."""
         self.shell = self.instance()
-        self.settler = Settler(self.store, self.shell, self.clock, self.health, self.reading)
-        self.undecided = Undecided(self.store, self.shell, self.clock, self.health, self.reading)
-        self.sweeper = Sweeper(self.store, self.shell, self.clock, self.health)
+        self.settler = Settler(
+            store=self.store, shell=self.shell, clock=self.clock, health=self.health, reading=self.reading
+        )
+        self.undecided = Undecided(
+            store=self.store, shell=self.shell, clock=self.clock, health=self.health, reading=self.reading
+        )
+        self.sweeper = Sweeper(store=self.store, shell=self.shell, clock=self.clock, health=self.health)
 
     def instance(self) -> Shell:
         """Return another process's shell on the same store and producer."""
-        return Shell(self.store, self.producer, self.lender, self.clock, NUMBER_KEY, self.reading.partition_of)
+        return Shell(
+            store=self.store,
+            producer=self.producer,
+            directory=self.lender,
+            clock=self.clock,
+            number_key=NUMBER_KEY,
+            partition_of=self.reading.partition_of,
+        )
 
     async def seed(self) -> None:
         await Assigner(self.store, self.lender).seed()

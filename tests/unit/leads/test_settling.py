@@ -110,7 +110,7 @@ async def _undecided(rig: Rig) -> None:
     """Leave the call undecided for five minutes; every instance looks, twice."""
     rig.reading.unread = {rig.call()["partition"]: 1}
     await rig.settle(301)
-    other = Undecided(rig.store, rig.instance(), rig.clock, rig.health, rig.reading)
+    other = Undecided(store=rig.store, shell=rig.instance(), clock=rig.clock, health=rig.health, reading=rig.reading)
     for instance in (rig.undecided, other, rig.undecided):
         await instance.round()
 
@@ -171,7 +171,9 @@ async def test_call_that_still_goes_on_is_not_undecided(rig: Rig) -> None:
 
 async def test_two_settlers_decide_a_call_once(rig: Rig) -> None:
     await _ended(rig)
-    other = Settler(rig.store, rig.instance(), rig.clock, rig.health, FakeFactOffsets())
+    other = Settler(
+        store=rig.store, shell=rig.instance(), clock=rig.clock, health=rig.health, reading=FakeFactOffsets()
+    )
     await other.round()
     await rig.settle(0)
     assert rig.types == ["lead.opened", "lead.assigned"]

@@ -29,8 +29,8 @@ from tests.unit.notifier.build import OPEN, REAL, TEXT, delivery
 EXAMPLES: dict[type, DeliveryFact] = {
     GateClosed: GateClosed("opted_out"), Hold: Hold("tail_away"), CameTooLate: CameTooLate(), CannotCompose: CannotCompose("no wording"),
     PostingStarts: PostingStarts(TEXT, REAL + timedelta(seconds=10)), ProviderAccepted: ProviderAccepted("SM1"),
-    NotSent: NotSent("provider_busy", 429), Refused: Refused("bad_number", 21211), LeftInDoubt: LeftInDoubt("timeout"),
-    NotListed: NotListed(), ReceiptCame: ReceiptCame("SM1", "delivered"),
+    NotSent: NotSent(reason="provider_busy", code=429), Refused: Refused("bad_number", 21211), LeftInDoubt: LeftInDoubt("timeout"),
+    NotListed: NotListed(), ReceiptCame: ReceiptCame(sid="SM1", status="delivered"),
 }  # fmt: skip
 
 
@@ -44,8 +44,8 @@ POSTING = so(delivery(), EXAMPLES[PostingStarts])
 SENT = so(POSTING, EXAMPLES[ProviderAccepted])
 BY_STATE: dict[DeliveryState, Delivery] = {
     DeliveryState.ACCEPTED: delivery(), DeliveryState.POSTING: POSTING, DeliveryState.SENT: SENT,
-    DeliveryState.DELIVERED: so(SENT, ReceiptCame("SM1", "delivered")),
-    DeliveryState.UNDELIVERED: so(SENT, ReceiptCame("SM1", "failed")),
+    DeliveryState.DELIVERED: so(SENT, ReceiptCame(sid="SM1", status="delivered")),
+    DeliveryState.UNDELIVERED: so(SENT, ReceiptCame(sid="SM1", status="failed")),
     DeliveryState.SUPPRESSED: so(delivery(), GateClosed("opted_out")), DeliveryState.EXPIRED: so(delivery(), CameTooLate()),
     DeliveryState.FAILED: so(POSTING, Refused("bad_number", 21211)), DeliveryState.UNKNOWN: so(POSTING, NotListed()),
 }  # fmt: skip
@@ -86,14 +86,14 @@ def test_posting_holds_the_step_key_and_unsent_or_refused_gives_it_back() -> Non
     assert SENT.sent_key == "sequence-1:text-now"
     assert BY_STATE[DeliveryState.UNKNOWN].sent_key == "sequence-1:text-now"
     assert BY_STATE[DeliveryState.UNDELIVERED].sent_key == "sequence-1:text-now"
-    assert so(POSTING, NotSent("provider_busy")).sent_key is None
+    assert so(POSTING, NotSent(reason="provider_busy")).sent_key is None
     assert BY_STATE[DeliveryState.FAILED].sent_key is None
 
 
 def test_unsent_text_waits_longer_each_time_and_keeps_no_claim() -> None:
     waits, found = [], delivery()
     for _ in range(len(BACKOFF_S) + 1):
-        found = so(found, EXAMPLES[PostingStarts], NotSent("provider_busy"))
+        found = so(found, EXAMPLES[PostingStarts], NotSent(reason="provider_busy"))
         waits.append((found.not_before - OPEN).total_seconds())
         assert found.claim_by is None
     assert waits == sorted(waits)
@@ -121,14 +121,14 @@ def test_doubt_that_no_list_ends_is_unknown_an_urgent_task_and_no_touch_sent() -
 
 @pytest.mark.parametrize("state", [DeliveryState.POSTING, DeliveryState.UNKNOWN])
 def test_receipt_proves_acceptance_of_a_text_in_doubt(state: DeliveryState) -> None:
-    said = decide(BY_STATE[state], ReceiptCame("SM9", "queued"), OPEN, REAL)
+    said = decide(BY_STATE[state], ReceiptCame(sid="SM9", status="queued"), OPEN, REAL)
     (sent,) = said.results
     assert isinstance(sent, TouchSent)
     assert (sent.sid, sent.body, said.delivery.state) == ("SM9", "Hi", DeliveryState.SENT)
 
 
 def test_receipt_of_failure_for_a_text_in_doubt_says_sent_then_failed() -> None:
-    said = decide(POSTING, ReceiptCame("SM9", "undelivered", 30006), OPEN, REAL)
+    said = decide(POSTING, ReceiptCame(sid="SM9", status="undelivered", code=30006), OPEN, REAL)
     sent, failed, task = said.results
     assert isinstance(sent, TouchSent)
     assert isinstance(failed, TouchFailed)
@@ -137,13 +137,13 @@ def test_receipt_of_failure_for_a_text_in_doubt_says_sent_then_failed() -> None:
 
 
 def test_receipt_for_a_text_taken_for_unsent_keeps_it_from_going_again() -> None:
-    waiting = so(POSTING, NotSent("provider_busy"))
-    assert so(waiting, ReceiptCame("SM9", "sent")).state is DeliveryState.SENT
-    assert decide(delivery(), ReceiptCame("SM9", "sent"), OPEN, REAL).ignored == "never_posted"
+    waiting = so(POSTING, NotSent(reason="provider_busy"))
+    assert so(waiting, ReceiptCame(sid="SM9", status="sent")).state is DeliveryState.SENT
+    assert decide(delivery(), ReceiptCame(sid="SM9", status="sent"), OPEN, REAL).ignored == "never_posted"
 
 
 def test_answer_after_its_receipt_adds_its_time_and_nothing_else() -> None:
-    proved = so(POSTING, ReceiptCame("SM1", "delivered"))
+    proved = so(POSTING, ReceiptCame(sid="SM1", status="delivered"))
     said = decide(proved, ProviderAccepted("SM1"), OPEN, REAL)
     assert (said.results, said.delivery.answered_real) == ((), REAL)
 
@@ -153,15 +153,21 @@ def _ranks(decision: Decision) -> tuple[Any, ...]:
 
 
 def test_receipts_in_any_order_end_at_the_highest_rank() -> None:
-    assert so(SENT, *(ReceiptCame("SM1", s) for s in ("delivered", "sent", "queued"))).state is DeliveryState.DELIVERED
-    assert so(SENT, *(ReceiptCame("SM1", s) for s in ("queued", "sent", "delivered"))).state is DeliveryState.DELIVERED
-    late = decide(BY_STATE[DeliveryState.DELIVERED], ReceiptCame("SM1", "undelivered"), OPEN, REAL)
+    assert (
+        so(SENT, *(ReceiptCame(sid="SM1", status=s) for s in ("delivered", "sent", "queued"))).state
+        is DeliveryState.DELIVERED
+    )
+    assert (
+        so(SENT, *(ReceiptCame(sid="SM1", status=s) for s in ("queued", "sent", "delivered"))).state
+        is DeliveryState.DELIVERED
+    )
+    late = decide(BY_STATE[DeliveryState.DELIVERED], ReceiptCame(sid="SM1", status="undelivered"), OPEN, REAL)
     assert _ranks(late) == (DeliveryState.DELIVERED, "receipt_not_newer")
     assert set(RANK.values()) == {1, 2, 3, 4, 5, 6}
 
 
 def test_results_keep_what_waited_before_them() -> None:
     waiting = replace(SENT, outbox_since_real=REAL - timedelta(seconds=9))
-    said = decide(waiting, ReceiptCame("SM1", "delivered"), OPEN, REAL)
+    said = decide(waiting, ReceiptCame(sid="SM1", status="delivered"), OPEN, REAL)
     assert [result.id.rsplit(":", 1)[1] for result in said.delivery.outbox] == ["sent", "delivered"]
     assert said.delivery.outbox_since_real == REAL - timedelta(seconds=9)

@@ -242,7 +242,7 @@ async def test_text_past_its_time_to_post_is_not_written() -> None:
 
 
 async def test_no_connection_or_429_is_tried_again_after_a_pause_and_goes_once(rig: Rig) -> None:
-    rig.provider.answers = [NotSent("provider_busy", 20429)]
+    rig.provider.answers = [NotSent(reason="provider_busy", code=20429)]
     waiting = await rig.run()
     assert (waiting.state, waiting.sent_key, rig.said()) == (DeliveryState.ACCEPTED, None, [])
     await rig.again()
@@ -262,7 +262,7 @@ async def test_refusal_is_final_with_its_code(rig: Rig) -> None:
 
 
 async def test_wrong_configuration_is_unready_until_a_text_is_taken_again(rig: Rig) -> None:
-    rig.provider.answers = [NotSent("configuration", 20003, configuration=True)]
+    rig.provider.answers = [NotSent(reason="configuration", code=20003, configuration=True)]
     waiting = await rig.run()
     assert "20003" in rig.health.not_ready["twilio"]
     rig.clock.virtual = waiting.not_before

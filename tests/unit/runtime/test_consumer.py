@@ -219,7 +219,7 @@ async def test_paused_partition_makes_no_dead_letter_in_another_life_or_after_a_
         await eventually(lambda: "dead letters it" in second.health.not_ready)
         assert second.kafka.kept == {}
         assert letters_of(second) == ["letter"] * DEAD_LETTER_FREE + ["dlq.paused"]
-        await producer.send_wire(Note(RESUMED, TOPIC, 0, DEAD_LETTER_FREE).wire())
+        await producer.send_wire(Note(kind=RESUMED, topic=TOPIC, partition=0, offset=DEAD_LETTER_FREE).wire())
         await eventually(lambda: second.kafka.kept == {P0: DEAD_LETTER_FREE + 5})
         assert letters_of(second)[-5:] == ["letter"] * 5
         assert second.health.not_ready.get("dead letters it") is None

@@ -18,7 +18,7 @@ from tests.unit.runtime.build import TOPIC, PickyProducer, Record, Script, fails
 
 def made(script: Script, producer: PickyProducer | None = None) -> tuple[EventRunner, PickyProducer, Health]:
     producer, health = producer or PickyProducer(), Health(not_ready={})
-    return EventRunner("it", script, producer, health), producer, health
+    return EventRunner(group="it", handler=script, producer=producer, health=health), producer, health
 
 
 def sample(name: str, **labels: str) -> float:
@@ -91,7 +91,7 @@ async def test_partition_that_works_again_does_not_hide_one_that_still_waits() -
         return APPLIED
 
     script = Script({"1": fails(TransientError("partition 0 waits"), times=1), "2": second})
-    runner = EventRunner("it", script, PickyProducer(), health)
+    runner = EventRunner(group="it", handler=script, producer=PickyProducer(), health=health)
     waiting = asyncio.create_task(runner.finish(record(2, partition=1)))
     await eventually(lambda: "dependency it" in health.not_ready)
     assert await runner.finish(record(1, partition=0)) == APPLIED
@@ -104,8 +104,15 @@ async def test_partition_that_works_again_does_not_hide_one_that_still_waits() -
 async def test_two_groups_of_one_service_do_not_clear_each_others_readiness() -> None:
     """The notifier reads touches and receipts as two groups."""
     health = Health(not_ready={})
-    touches = EventRunner("touches", Script({"1": fails(TransientError("away"))}), PickyProducer(), health)
-    receipts = EventRunner("receipts", Script({"2": fails(TransientError("for a moment"), 1)}), PickyProducer(), health)
+    touches = EventRunner(
+        group="touches", handler=Script({"1": fails(TransientError("away"))}), producer=PickyProducer(), health=health
+    )
+    receipts = EventRunner(
+        group="receipts",
+        handler=Script({"2": fails(TransientError("for a moment"), 1)}),
+        producer=PickyProducer(),
+        health=health,
+    )
     waiting = asyncio.create_task(touches.finish(record(1)))
     await eventually(lambda: "dependency touches" in health.not_ready)
     assert await receipts.finish(record(2)) == APPLIED
@@ -178,7 +185,13 @@ async def test_what_must_stand_before_a_dead_letter_fails_the_dead_letter_waits_
         told.append((getattr(found, "offset", -1), str(why)))
 
     producer, health = PickyProducer(), Health(not_ready={})
-    runner = EventRunner("it", Script({"7": fails(PermanentError("no"))}), producer, health, before)
+    runner = EventRunner(
+        group="it",
+        handler=Script({"7": fails(PermanentError("no"))}),
+        producer=producer,
+        health=health,
+        before_dead_letter=before,
+    )
     running = asyncio.create_task(runner.finish(record(7)))
     await eventually(lambda: "dependency it" in health.not_ready)
     assert producer.records == []

@@ -153,12 +153,14 @@ class One:
 
 
 def wire(value: bytes) -> Wire:
-    return Wire("leads", b"key", value, [])
+    return Wire(topic="leads", key=b"key", value=value, headers=[])
 
 
 async def test_records_are_sent_in_order_and_returned_from_once_acknowledged() -> None:
     client = Client()
-    await KafkaProducer("nowhere:1", "it", make_producer=client).send_wire(wire(b"1"), wire(b"2"))
+    await KafkaProducer(bootstrap_servers="nowhere:1", client_id="it", make_producer=client).send_wire(
+        wire(b"1"), wire(b"2")
+    )
     assert client.sent == [b"1", b"2"]
 
 
@@ -166,13 +168,15 @@ async def test_record_too_large_for_kafka_is_refused_for_good() -> None:
     """It used to be waited for: its partition stood for good."""
     client = Client(fail={b"large": kafka.MessageSizeTooLargeError("1048577 bytes")})
     with pytest.raises(RecordRefused, match="1048577 bytes"):
-        await KafkaProducer("nowhere:1", "it", make_producer=client).send_wire(wire(b"1"), wire(b"large"))
+        await KafkaProducer(bootstrap_servers="nowhere:1", client_id="it", make_producer=client).send_wire(
+            wire(b"1"), wire(b"large")
+        )
 
 
 async def test_broker_without_enough_replicas_is_waited_for() -> None:
     client = Client(fail_ack={b"1": kafka.NotEnoughReplicasError()})
     with pytest.raises(TransientError) as found:
-        await KafkaProducer("nowhere:1", "it", make_producer=client).send_wire(wire(b"1"))
+        await KafkaProducer(bootstrap_servers="nowhere:1", client_id="it", make_producer=client).send_wire(wire(b"1"))
     assert not isinstance(found.value, ProcessMustEnd)
 
 
@@ -180,7 +184,7 @@ async def test_broker_without_enough_replicas_is_waited_for() -> None:
 async def test_client_that_can_never_send_again_is_replaced_and_the_record_is_sent(error: kafka.KafkaError) -> None:
     """It used to end the process."""
     client = Client(fail_ack={b"1": error})
-    producer = KafkaProducer("nowhere:1", "it", make_producer=client)
+    producer = KafkaProducer(bootstrap_servers="nowhere:1", client_id="it", make_producer=client)
     with pytest.raises(TransientError):
         await producer.send_wire(wire(b"1"))
     del client.fail_ack[b"1"]
@@ -193,7 +197,7 @@ async def test_client_that_can_never_send_again_is_replaced_and_the_record_is_se
 
 async def test_sender_task_has_ended_the_next_send_replaces_the_client() -> None:
     client = Client(fail={b"1": kafka.KafkaError("Unexpected error")})
-    producer = KafkaProducer("nowhere:1", "it", make_producer=client)
+    producer = KafkaProducer(bootstrap_servers="nowhere:1", client_id="it", make_producer=client)
     await producer.send_wire(wire(b"0"))
     await client.made[0].end()
     with pytest.raises(TransientError):
@@ -210,7 +214,7 @@ async def test_client_is_replaced_what_waits_in_it_fails_for_now_though_closing_
     monkeypatch.setattr(idempotent_client, "CLOSE_LIMIT_S", 0.05)
     client = Client(fail_ack={b"bad": kafka.OutOfOrderSequenceNumber()})
     client.silent, client.close_hangs = {b"waits"}, True
-    producer = KafkaProducer("nowhere:1", "it", send_timeout_s=30, make_producer=client)
+    producer = KafkaProducer(bootstrap_servers="nowhere:1", client_id="it", send_timeout_s=30, make_producer=client)
     waiting = asyncio.create_task(producer.send_wire(wire(b"waits")))
     await eventually(lambda: bool(client.made))
     with pytest.raises(TransientError):
@@ -224,7 +228,7 @@ async def test_client_is_replaced_what_waits_in_it_fails_for_now_though_closing_
 
 async def test_record_the_broker_refuses_alone_too_is_refused_and_the_next_one_is_sent() -> None:
     client = Client(fail_ack={b"bad": kafka.MessageSizeTooLargeError()})
-    producer = KafkaProducer("nowhere:1", "it", make_producer=client)
+    producer = KafkaProducer(bootstrap_servers="nowhere:1", client_id="it", make_producer=client)
     with pytest.raises(RecordRefused):
         await producer.send_wire(wire(b"good"), wire(b"bad"))
     await producer.send_wire(wire(b"next"))
@@ -240,7 +244,7 @@ async def test_record_refused_for_anothers_sake_is_sent_alone() -> None:
             return self.pop(key, None)
 
     client = Client(fail_ack=Once({b"1": kafka.MessageSizeTooLargeError()}))
-    producer = KafkaProducer("nowhere:1", "it", make_producer=client)
+    producer = KafkaProducer(bootstrap_servers="nowhere:1", client_id="it", make_producer=client)
     await producer.send_wire(wire(b"1"), wire(b"2"))
     assert client.sent == [b"1", b"2"]
     await producer.stop()
@@ -249,7 +253,7 @@ async def test_record_refused_for_anothers_sake_is_sent_alone() -> None:
 async def test_new_client_cannot_connect_the_send_waits_and_a_later_one_connects() -> None:
     client = Client()
     client.start_error = kafka.KafkaConnectionError("away")
-    producer = KafkaProducer("nowhere:1", "it", make_producer=client)
+    producer = KafkaProducer(bootstrap_servers="nowhere:1", client_id="it", make_producer=client)
     with pytest.raises(TransientError, match="away"):
         await producer.send_wire(wire(b"1"))
     client.start_error = None
@@ -274,7 +278,9 @@ async def test_acknowledgement_never_comes_the_send_gives_up_at_its_own_limit() 
     client = Client()
     client.silent = {b"1"}
     with pytest.raises(TransientError, match=r"within 0\.05 s: leads"):
-        await KafkaProducer("nowhere:1", "it", send_timeout_s=0.05, make_producer=client).send_wire(wire(b"1"))
+        await KafkaProducer(
+            bootstrap_servers="nowhere:1", client_id="it", send_timeout_s=0.05, make_producer=client
+        ).send_wire(wire(b"1"))
 
 
 async def test_fake_told_to_fail_fails_raw_records_too() -> None:

@@ -40,8 +40,8 @@ def test_new_cadence_needs_no_code(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (("delay: 0s", "delay: soon"), r"short.yaml: steps\[0\]\.delay: .*10m"),
-        (("delay: 0s", "delay: 99999999999d"), r"short.yaml: steps\[0\]\.delay: .*longer than 366d"),
-        (("delay: 0s", "delay: 367d"), r"short.yaml: steps\[0\]\.delay: .*longer than 366d"),
+        (("delay: 0s", "delay: 99999999999d"), r"short.yaml: steps\[0\]\.delay: .*longer than 366 days"),
+        (("delay: 0s", "delay: 367d"), r"short.yaml: steps\[0\]\.delay: .*longer than 366 days"),
         (("channel: sms", "channel: fax"), r"short.yaml: steps\[0\]\.channel"),
         (("template: hello, ", ""), r"short.yaml: steps\[0\]: .*template"),
         (("[opted_out]", "[replied]"), r"short.yaml: steps\[0\]: .*opted_out"),

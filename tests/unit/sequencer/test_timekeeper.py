@@ -30,7 +30,7 @@ class Rig:
     def __init__(self) -> None:
         self.clock, self.health, self.producer = FakeClock(T0), Health(), FakeProducer()
         self.store = MemoryTimers(self.clock.real_now)
-        self.keeper = Keeper(self.store, self.producer, self.clock, self.health)
+        self.keeper = Keeper(store=self.store, producer=self.producer, clock=self.clock, health=self.health)
 
     async def ticks(self, count: int) -> list[Event[Any]]:
         """Return the ticks once so many have been sent."""
@@ -186,7 +186,7 @@ class DeafPartition(FakeProducer):
 async def test_partition_that_takes_no_ticks_keeps_no_other_from_firing_and_is_named(rig: Rig) -> None:
     """What was acknowledged is marked; the deaf partition costs one time-out a round, not one a batch."""
     producer = DeafPartition()
-    rig.keeper = Keeper(rig.store, producer, rig.clock, rig.health)
+    rig.keeper = Keeper(store=rig.store, producer=producer, clock=rig.clock, health=rig.health)
     callers = [f"acme:+1212555{n:04}" for n in range(2 * keeper.BATCH)]
     producer.deaf = callers[0].encode()
     timers = [

@@ -62,7 +62,7 @@ class Rig:
         settings = FenceSettings(
             app_id="app", topics=("leads",), table="callers", instance="0", data_dir=Path("unused")
         )
-        self.worker = Worker(settings, handler(CADENCES), self.health, make_fence=self._make)
+        self.worker = Worker(settings=settings, handle=handler(CADENCES), health=self.health, make_fence=self._make)
 
     def _make(self, *args: Any, **more: Any) -> Any:
         self.fences.append(StillFence(*args, **more))
