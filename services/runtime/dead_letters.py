@@ -18,6 +18,12 @@ DEAD_LETTER_FREE: Final = 20
 """More dead letters than this many, and than this share of the last 200 events of a partition, is our fault and not
 theirs: the service stops rather than empties the topic."""
 
+REQUEST_LIMIT_BYTES: Final = 1 << 20
+"""The largest record that a producer of ours may send; Kafka's own limit is the same but for the record's frame."""
+
+FRAME_BYTES: Final = 4096
+"""More than what a record's lengths and a batch's header take."""
+
 REASON_LIMIT: Final = 1000
 """Most characters of a reason: a header is no place for a document."""
 
@@ -85,6 +91,12 @@ def dead_letter(
         value=value if with_value else b"",
         headers=headers,
     )
+
+
+def is_too_large(wire: Wire) -> bool:
+    """Return whether a producer of ours would refuse a record for its size."""
+    headers = sum(len(name) + len(value) for name, value in wire.headers)
+    return len(wire.key) + len(wire.value) + headers > REQUEST_LIMIT_BYTES - FRAME_BYTES
 
 
 class DeadLetterLimit:

@@ -13,6 +13,7 @@ from aiokafka import errors as kafka
 
 from schemas.base import EventData
 from schemas.envelope import Event, Wire, decode, encode
+from services.runtime.dead_letters import REQUEST_LIMIT_BYTES
 from services.runtime.errors import PermanentError, TransientError
 from services.runtime.idempotent_client import abandon, check_pins, fail_pending, has_ended, never_expire
 from services.runtime.metrics import PRODUCERS_REPLACED
@@ -130,7 +131,7 @@ class KafkaProducer:
             enable_idempotence=True,
             linger_ms=0,
             request_timeout_ms=int(request_timeout_s * 1000),
-            max_request_size=1 << 20,
+            max_request_size=REQUEST_LIMIT_BYTES,
         )
         self._client: AIOKafkaProducer | None = None
         self._opening: asyncio.Task[None] | None = None

@@ -48,7 +48,7 @@ async def create_topics(bootstrap_servers: str, replication: int = 3, topics: Se
         KafkaAway: the cluster does not answer.
         PermanentError: the cluster refuses a topic; says which and why.
     """
-    async with _admin(bootstrap_servers) as admin:
+    async with connected_admin(bootstrap_servers) as admin:
         found = set(await admin.list_topics())
         missing = [topic for topic in topics if topic.name not in found]
         extra = {"min.insync.replicas": "2"} if replication >= 3 else {}
@@ -83,7 +83,7 @@ async def alter_topics(bootstrap_servers: str, topics: Sequence[Topic] = TOPICS)
         KafkaAway: the cluster does not answer.
         PermanentError: the cluster refuses a setting; says which topic's and why.
     """
-    async with _admin(bootstrap_servers) as admin:
+    async with connected_admin(bootstrap_servers) as admin:
         present = await _partitions(admin, topics)
         entries = await _settings(admin, [topic for topic in topics if topic.name in present])
         altered = []
@@ -115,7 +115,7 @@ async def check_topics(bootstrap_servers: str, topics: Sequence[Topic] = TOPICS)
         KafkaAway: the cluster does not answer.
         TopicsDiffer: names every missing topic, wrong partition count and wrong setting.
     """
-    async with _admin(bootstrap_servers) as admin:
+    async with connected_admin(bootstrap_servers) as admin:
         found = await differences(admin, topics)
     if found:
         raise TopicsDiffer(
@@ -125,7 +125,7 @@ async def check_topics(bootstrap_servers: str, topics: Sequence[Topic] = TOPICS)
 
 
 @asynccontextmanager
-async def _admin(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def connected_admin(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
     """Yield a connected client.
 
     Raises:

@@ -1,10 +1,11 @@
 """`python -m services.sequencer.timekeeper`."""
 
-from schemas.touches import TimerSet
+from schemas.touches import TimerDue, TimerSet
 from services.runtime import service
 from services.runtime.consumer import ConsumerLoop
 from services.runtime.health import Health
 from services.runtime.producer import KafkaProducer
+from services.runtime.topics_admin import check_topics
 from services.sequencer.adapters.mongo import MongoTimers
 from services.sequencer.adapters.store import TimerStore
 from services.sequencer.settings import TimekeeperSettings
@@ -14,11 +15,13 @@ from services.sequencer.timekeeper.keeper import Keeper
 class Connections(service.Resource):
     """MongoDB and the producer: there before the parts that use them, and gone after."""
 
-    def __init__(self, store: TimerStore, producer: KafkaProducer) -> None:
-        self._store, self._producer = store, producer
+    def __init__(self, store: TimerStore, producer: KafkaProducer, settings: TimekeeperSettings) -> None:
+        self._store, self._producer, self._settings = store, producer, settings
 
     async def start(self) -> None:
-        """Connect."""
+        """Connect; refuse topics that differ from the code."""
+        topics = self._settings.topics(TimerSet.TOPIC, TimerDue.TOPIC)
+        await check_topics(self._settings.kafka_bootstrap_servers, topics)
         await self._store.start()
         await self._producer.start()
 
@@ -45,7 +48,7 @@ async def keep_time(settings: TimekeeperSettings) -> int:
         health=health,
         instance=settings.instance,
     )
-    parts: list[service.Part] = [Connections(store, producer), keeper, loop]
+    parts: list[service.Part] = [Connections(store, producer, settings), keeper, loop]
     return await service.run("timekeeper", settings, health, parts)
 
 

@@ -81,7 +81,7 @@ class Rig:
         return self.stored(due)
 
     async def again(self) -> None:
-        """DeliveryClaim what is due and work on it, as the dispatcher does."""
+        """Claim what is due and work on it, as the dispatcher does."""
         for lane in LANES:
             for one in await self.store.claim_due(lane, 9, self.shell.new_claim(), self.clock.now()):
                 if isinstance(one, Delivery):

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from schemas.envelope import encode
 from schemas.leads import LeadOpened
-from services.runtime.dead_letters import DEAD_LETTER_FREE
+from services.runtime.dead_letters import DEAD_LETTER_FREE, REQUEST_LIMIT_BYTES
 from services.runtime.handled import APPLIED, DEAD_LETTERED, ignored
 from services.runtime.health import Health
 from services.sequencer.adapters.fence import UNCHANGED, FenceSettings, Halt, Incoming
@@ -118,6 +118,14 @@ def test_record_that_cannot_be_read_is_a_dead_letter_with_its_bytes_and_reason(r
     ((topic, _, value, headers),) = outcome.sends
     assert (topic, value, outcome.row, outcome.handled) == ("leads.dlq", b"{}", UNCHANGED, DEAD_LETTERED)
     assert dict(headers)["dlq_offset"] == b"7"
+
+
+def test_record_too_large_for_a_dead_letter_is_one_without_its_value(rig: Rig) -> None:
+    """What no producer may send would end this process, and each one after it, at the same event."""
+    outcome = rig.fence.on_error(record(b"x" * (REQUEST_LIMIT_BYTES - 100)), ValueError("no JSON"))
+    ((topic, _, value, headers),) = outcome.sends
+    assert (topic, value) == ("leads.dlq", b"")
+    assert ("dlq_value_left_out", str(REQUEST_LIMIT_BYTES - 100).encode()) in headers
 
 
 def test_worker_halts_unready_rather_than_empties_a_topic_into_dead_letters(rig: Rig) -> None:

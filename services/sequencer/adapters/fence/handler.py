@@ -73,5 +73,8 @@ OnError = Callable[[Incoming, Exception], Outcome]
 
 def dead_letter(event: Incoming, error: Exception) -> Outcome:
     """Return the outcome of an event that could not be handled: its bytes go to `<topic>.dlq`, the row stays."""
-    wire = dead_letters.dead_letter(event, error, attempts=1, first_failed=real_now())
+    first = real_now()
+    wire = dead_letters.dead_letter(event, error, attempts=1, first_failed=first)
+    if dead_letters.is_too_large(wire):  # its send would fail, and the same event would end every next process too
+        wire = dead_letters.dead_letter(event, error, attempts=1, first_failed=first, with_value=False)
     return Outcome(sends=((wire.topic, wire.key, wire.value, wire.headers),), handled=DEAD_LETTERED)

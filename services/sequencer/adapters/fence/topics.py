@@ -1,12 +1,14 @@
 """Whether the topics are what the fence needs; it starts on no others."""
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from services.runtime.errors import PermanentError
+from services.runtime.topics_admin import connected_admin
 
 from .settings import FenceSettings
 
 
-class FenceRefusal(RuntimeError):
+class FenceRefusal(PermanentError):
     """The fence does not start: the topics are not what it needs. Says why."""
 
 
@@ -14,12 +16,11 @@ async def check_topics(settings: FenceSettings) -> None:
     """Return only if every topic is there, with equal partition counts, and the changelog is compacted.
 
     Raises:
+        KafkaAway: the cluster does not answer.
         FenceRefusal: a topic is missing, counts differ, or the changelog is not compacted.
     """
     wanted = [*settings.topics, settings.changelog_topic]
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers, client_id=f"{settings.app_id}-check")
-    await admin.start()
-    try:
+    async with connected_admin(settings.bootstrap_servers) as admin:
         found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(wanted)}
         missing = [topic for topic in wanted if not found.get(topic)]
         if missing:
@@ -31,5 +32,3 @@ async def check_topics(settings: FenceSettings) -> None:
         configs = {entry[0]: entry[1] for answer in answers for resource in answer.resources for entry in resource[4]}
         if "compact" not in str(configs.get("cleanup.policy")):
             raise FenceRefusal(f"{settings.changelog_topic} must be compacted, not {configs.get('cleanup.policy')}")
-    finally:
-        await admin.close()

@@ -14,6 +14,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from services.runtime.clock import monotonic_s
+from services.runtime.dead_letters import REQUEST_LIMIT_BYTES
 from services.runtime.errors import TransientError
 from services.runtime.exits import EXIT_SEND_FAILED, EXIT_STOP_HUNG
 from services.runtime.handled import Handled
@@ -122,6 +123,7 @@ class Fence:
             broker_rebalance_timeout=s.rebalance_timeout_s,
             broker_request_timeout=max(s.request_timeout_s, s.session_timeout_s, s.rebalance_timeout_s) + 5,
             producer_linger=s.linger_ms / 1000,
+            producer_max_request_size=REQUEST_LIMIT_BYTES,
             producer_request_timeout=s.request_timeout_s,
             recovery_consistency_check=True,
         )
