@@ -10,7 +10,7 @@ import structlog
 from services.leads import metrics
 from services.leads.adapters.store import LeadStore
 from services.leads.domain.model import OfficerState
-from services.leads.domain.officers import Candidate, choose, take
+from services.leads.domain.officer_choice import Candidate, choose, take
 from services.leads.domain.place import Place
 from services.leads.errors import TooMuchContention
 from services.policy.directory import Branch, Directory, Officer

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.ingest.domain.lender import Lender
 from services.leads.domain.model import OfficerState
-from services.leads.domain.officers import Candidate, choose
+from services.leads.domain.officer_choice import Candidate, choose
 from services.policy.hours import DAYS
 from services.runtime.lender_file import directory_or_exit
 

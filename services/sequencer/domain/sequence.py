@@ -1,4 +1,4 @@
-"""The rule of one sequence a day, and what happens to the steps of a sequence.
+"""What happens to the steps of a sequence; when one may start: `one_sequence_a_day.py`.
 
 Each function returns the next row and the effects on the way there.
 """
@@ -14,27 +14,12 @@ from services.sequencer.domain.cadence import Cadence, Cadences, Step, Stop
 from services.sequencer.domain.effects import Effect, EmitTouch, RequestTask, SetTimer, Suppress
 from services.sequencer.domain.row import CallerSequence, Phase, Row, StepState, StepStatus
 
-UNFINISHED_LIMIT = timedelta(days=14)
-"""A sequence whose last result never comes must not keep a borrower from being texted for good."""
-
 RowAndEffects = tuple[Row, tuple[Effect, ...]]
 
 
 def cadence_of(row: Row, cadences: Cadences) -> Cadence | None:
     """Return the cadence of the row's sequence; None before the first, or when its file is gone."""
     return cadences.get(row.sequence.cadence) if row.sequence else None
-
-
-def may_start(row: Row, missed: LeadOpened | LeadCalledAgain, now: datetime) -> bool:
-    """Say whether a missed call may start a sequence: none is unfinished, and there was none that local day.
-
-    Source: facts C11, Q2.
-    """
-    found = row.sequence
-    if found is None:
-        return True
-    over = found.finished or now - found.call_ended_at > UNFINISHED_LIMIT
-    return over and found.local_day != missed.local_day
 
 
 def start(row: Row, missed: LeadOpened | LeadCalledAgain, cadence: Cadence, now: datetime) -> RowAndEffects:

@@ -35,6 +35,7 @@ from schemas.touches import (
 from services.sequencer.domain import sequence
 from services.sequencer.domain.cadence import Cadence, Cadences, Stop
 from services.sequencer.domain.effects import Effect
+from services.sequencer.domain.one_sequence_a_day import may_start
 from services.sequencer.domain.row import Phase, Row, StepState, StepStatus
 from services.sequencer.errors import UnknownCadence
 
@@ -87,7 +88,7 @@ def ignored(why: Ignored) -> Rule:
 
 
 def _missed_call(row: Row, data: LeadOpened | LeadCalledAgain, now: datetime, cadences: Cadences) -> Decision:
-    if not sequence.may_start(row, data, now):
+    if not may_start(row, data, now):
         return _callback_only(row, data, now, cadences)
     return Decision(*sequence.start(row, data, _cadence(data, cadences), now))
 
@@ -97,7 +98,7 @@ def _callback_only(row: Row, data: LeadOpened | LeadCalledAgain, now: datetime, 
 
 
 def _refuse(row: Row, data: LeadOpened | LeadCalledAgain, now: datetime, cadences: Cadences) -> Decision:
-    if not sequence.may_start(row, data, now):
+    if not may_start(row, data, now):
         return Decision(row, ignored="texting_stopped")
     return Decision(*sequence.refuse(row, data, _cadence(data, cadences), Stop.OPTED_OUT, now))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.card import OfficerStatus
 from services.leads.domain.model import OfficerState
-from services.leads.domain.officers import Candidate, choose, take
+from services.leads.domain.officer_choice import Candidate, choose, take
 from tests.unit.leads.events import AT
 
 DAY = AT.date()
