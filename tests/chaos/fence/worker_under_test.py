@@ -18,6 +18,7 @@ from typing import Any, Literal
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import ThreadDelegateConsumer
 
+from services.runtime.errors import TransientError
 from services.runtime.handled import Handled, ignored
 from services.sequencer.adapters.fence import (
     UNCHANGED,
@@ -300,7 +301,7 @@ async def main(args: argparse.Namespace) -> int:
                 "partitions": len(assigned),
                 "window": sum(len(window) for window in fence.windows.values()),
                 "standing": fence.standing(3.0),
-                "pending": sum((await fence.pending()).values()) if fence.is_ready() else None,
+                "pending": await pending(fence),
             }
             status.with_suffix(".new").write_text(json.dumps(said))
             status.with_suffix(".new").replace(status)
@@ -312,6 +313,14 @@ async def main(args: argparse.Namespace) -> int:
     finally:
         teller.cancel()
     return 0
+
+
+async def pending(fence: Fence) -> int | None:
+    """Return how many events are not finished; None while that is not known, as behind a loop that stands still."""
+    try:
+        return sum((await fence.pending()).values()) if fence.is_ready() else None
+    except TransientError:
+        return None
 
 
 def slow_seek(fence: Fence, delay_s: float) -> None:
