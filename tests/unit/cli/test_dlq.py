@@ -1,39 +1,16 @@
 """What `ringback dlq` makes of dead-letter topics: what is open, what stands, and what is sent again."""
 
-from collections.abc import Sequence
-
 import pytest
-from aiokafka import ConsumerRecord
 
 from schemas.envelope import Wire
 from services.cli.dlq import line_of, open_in, original_of
 from services.cli.exits import Cannot
 from services.runtime.clock import real_now
-from services.runtime.dead_letter_topics import DROPPED, PAUSED, REPLAYED, RESUMED, Letter, Note
+from services.runtime.dead_letter_topics import DROPPED, PAUSED, REPLAYED, RESUMED, Note
 from services.runtime.dead_letters import dead_letter
-from tests.unit.runtime.build import TOPIC, record
+from tests.unit.runtime.build import TOPIC, record, stored
 
 CALLER = "+12125550100"
-
-
-def stored(wires: Sequence[Wire]) -> list[Letter]:
-    """Return records as a dead-letter topic of one partition keeps them."""
-    return [
-        ConsumerRecord(
-            topic=wire.topic,
-            partition=0,
-            offset=at,
-            timestamp=0,
-            timestamp_type=0,
-            key=wire.key,
-            value=wire.value,
-            checksum=None,
-            serialized_key_size=0,
-            serialized_value_size=0,
-            headers=list(wire.headers),
-        )
-        for at, wire in enumerate(wires)
-    ]
 
 
 def letter(offset: int, *, with_value: bool = True) -> Wire:

@@ -198,6 +198,26 @@ class FakeEnds(Ends):
         return dict.fromkeys(partitions, 0)
 
 
+def stored(wires: Sequence[Wire]) -> list[Letter]:
+    """Return records as a dead-letter topic of one partition keeps them."""
+    return [
+        ConsumerRecord(
+            topic=wire.topic,
+            partition=0,
+            offset=at,
+            timestamp=0,
+            timestamp_type=0,
+            key=wire.key,
+            value=wire.value,
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            headers=list(wire.headers),
+        )
+        for at, wire in enumerate(wires)
+    ]
+
+
 class FakeLetters(DeadLetterTopics):
     """Dead-letter topics that hold what a fake producer was given; another life has another reader of the same."""
 
@@ -212,22 +232,7 @@ class FakeLetters(DeadLetterTopics):
         if self.away:
             raise TransientError("dead-letter topics cannot be read")
         new, self._seen = self.producer.records[self._seen :], len(self.producer.records)
-        return [
-            ConsumerRecord(
-                topic=wire.topic,
-                partition=0,
-                offset=at,
-                timestamp=0,
-                timestamp_type=0,
-                key=wire.key,
-                value=wire.value,
-                checksum=None,
-                serialized_key_size=0,
-                serialized_value_size=0,
-                headers=list(wire.headers),
-            )
-            for at, wire in enumerate(new)
-        ]
+        return stored(new)
 
 
 @dataclass
