@@ -7,7 +7,9 @@ from prometheus_client import Counter, Gauge
 from schemas.leads import CallOutcome
 from services.leads.domain.model import DecidedBy
 
-CALLS = Counter("ringback_calls_total", "Calls decided, by what they were.", ["outcome"])
+CALLS = Counter(
+    "ringback_calls_total", "Calls decided, by what they were; without those decided by the reconciler.", ["outcome"]
+)
 MISSED = Counter(
     "ringback_missed_calls_total",
     "Missed and abandoned calls, by whether we can name the caller: caller | withheld | unknown.",
@@ -15,7 +17,8 @@ MISSED = Counter(
 )
 DECIDED = Counter(
     "ringback_calls_decided_total",
-    "Calls decided, by what made it time: facts (all are in) | after_end (3 s) | incomplete (180 s without start or end).",
+    "Calls decided, by what made it time: facts (all are in) | after_end (3 s) | incomplete (180 s without start or end) | "
+    "reconciler (from the provider's list, and nobody knows whether a person took it).",
     ["by"],
 )
 LATE_ANSWERS = Counter(

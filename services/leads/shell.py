@@ -142,19 +142,28 @@ class Shell:
         if call is None or call.outcome is not None:
             return
         if call.caller is not None:
-            await self._undecided(call, call.caller)
+            await self._in_doubt(call, call.caller)
         await self._store.note_undecided(key)
         self._calls.forget(key)
         metrics.SAID_UNDECIDED.inc()
         log.warning("call_not_decided", call_id=call.call_id)
 
-    async def _undecided(self, call: Call, caller: str) -> None:
+    async def _in_doubt(self, call: Call, caller: str) -> None:
+        """Give a call to a person of which nobody knows whether it was answered; a lead made for it starts no texts."""
+
+        def change(lead: Lead) -> LeadChange:
+            place = self._assigner.place(call.over_at, caller, lead.branch_id, dialled=call.dialled)
+            return recovery.in_doubt(lead, call, place, self._clock.now())
+
         async for _ in tries("leads"):
-            found = await self._changes.change(
-                call.lender_id, caller, lambda lead: recovery.not_decided(lead, call, self._clock.now())
-            )
+            if await self._talks_since(call, caller):
+                log.info("talked_since", call_id=call.call_id)
+                return
+            found = await self._changes.change(call.lender_id, caller, change)
             if found is not None:
-                await self._texts.own(found.lead, recovery.cause_undecided(call), call.over_at, dialled=call.dialled)
+                await self._texts.own(found.lead, recovery.cause_of_doubt(call), call.over_at, dialled=call.dialled)
+                if found.lead.opened_by_call == call.key:  # a try that failed has made it
+                    await self._catch_up(found.lead, call)
                 return
             now = self._clock.now()
             place = self._assigner.place(call.over_at, caller, call.branch_id, dialled=call.dialled)
@@ -170,9 +179,9 @@ class Shell:
             if await self._store.insert_lead(lead, self._clock.real_now()):
                 metrics.LEADS_OPENED.inc()
                 await self._changes.emit(lead)
-                await self._texts.apply_others(lead)
+                await self._catch_up(lead, call)
                 return
-        raise TooMuchContention(f"lead of undecided call {call.key}")
+        raise TooMuchContention(f"lead of a call in doubt {call.key}")
 
     async def _carry_out(self, call: Call, *, first_try: bool) -> None:
         """Do what a decision causes; may be repeated at any point, `first_try` being true for its decider only."""
@@ -181,6 +190,8 @@ class Shell:
         nameless = call.caller is None and not call.withheld
         if call.outcome == "answered":
             await self._contact(call)
+        elif call.caller is not None and call.decided_by == "reconciler":
+            await self._in_doubt(call, call.caller)
         elif call.caller is not None:
             await self._recover(call, call.caller, first_try=first_try)
         # A call whose caller no fact has named yet waits, without a timer, for one that does.
@@ -294,8 +305,10 @@ def _is_call_fact(event: Event[EventData]) -> TypeGuard[Event[CallFact]]:
 def _count_decision(call: Call) -> None:
     if call.test or call.outcome is None or call.decided_by is None:
         return
-    metrics.CALLS.labels(call.outcome).inc()
     metrics.DECIDED.labels(call.decided_by).inc()
+    if call.decided_by == "reconciler":
+        return  # it may have been answered: it is in no rate
+    metrics.CALLS.labels(call.outcome).inc()
     if call.outcome != "answered":
         source = "caller" if call.caller else "withheld" if call.withheld else "unknown"
         metrics.MISSED.labels(source).inc()

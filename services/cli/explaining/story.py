@@ -15,6 +15,7 @@ DECIDED_BY: Final = {
     "facts": "every fact is in",
     "after_end": "3 s after the end",
     "incomplete": "start or end never came",
+    "reconciler": "by the provider's list; not known whether a key was pressed",
 }
 RANKS: Final = (
     "call", "answer", "end", "decision", "voicemail", "lead", "task", "timer", "reply", "touch", "text", "receipt", "closed",

@@ -75,10 +75,8 @@ def facts_of_call(
     fields = fields_of(call.sid, caller, lender, number)
     started = CallStarted(**fields, legs_dialled=min(len(legs), 32), started_at=call.started_at)
     ended = CallEnded(**fields, status=status, duration_s=call.duration_s, ended_at=call.ended_at)
-    at_end = _time(call.ended_at, now)
     drafts: list[Draft[EventData]] = [
-        draft_of(started_id(call), started, at=_time(call.started_at, now), branch_id=branch.id),
-        draft_of(f"twilio:{call.sid}:ended:{status}", ended, at=at_end, branch_id=branch.id),
+        draft_of(started_id(call), started, at=_time(call.started_at, now), branch_id=branch.id)
     ]
     officers = {officer.phone: officer.id for officer in lender.directory.officers_of(branch.id)}
     for leg in legs:
@@ -94,6 +92,10 @@ def facts_of_call(
             )
             at = _time(leg.ended_at, now)
             drafts.append(draft_of(f"twilio:{leg.sid}:ended", end, at=at, branch_id=branch.id))
+    # Last: three seconds after it the call is decided, and a leg that was picked up must be known then.
+    drafts.append(
+        draft_of(f"twilio:{call.sid}:ended:{status}", ended, at=_time(call.ended_at, now), branch_id=branch.id)
+    )
     return drafts
 
 

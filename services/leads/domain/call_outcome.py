@@ -78,7 +78,8 @@ def add_fact(call: Call, event: Event[CallFact]) -> Call | None:
         case CallLegEnded():
             leg = _leg(call, fact.leg_id)
             officer = leg.officer_id or fact.officer_id
-            return _with_leg(call, replace(leg, status=fact.status, ended_at=fact.ended_at, officer_id=officer))
+            leg = replace(leg, status=fact.status, ended_at=fact.ended_at, officer_id=officer, listed=fact.listed)
+            return _with_leg(call, leg)
         case CallEnded():
             return replace(call, ended_at=fact.ended_at, end_status=fact.status, duration_s=fact.duration_s)
         case VoicemailRecorded():
@@ -127,6 +128,12 @@ def answered(call: Call) -> bool:
     return by_report or any(leg.answered_at for leg in call.legs)
 
 
+def log_incomplete(call: Call) -> bool:
+    """Return whether webhooks were lost that may have proved an answer: a phone was picked up, and a leg's end is listed."""
+    picked_up = any(leg.status == "completed" for leg in call.legs)
+    return picked_up and any(leg.listed for leg in call.legs) and not answered(call)
+
+
 def answered_by(call: Call) -> str | None:
     """Return the officer who took the call, where a fact names one."""
     return next((leg.officer_id for leg in call.legs if leg.answered_at and leg.officer_id), None)
@@ -158,7 +165,10 @@ def waits_s(call: Call) -> float:
         return SETTLE_INCOMPLETE_S
     ends = sum(leg.status is not None for leg in call.legs)
     # A proven answer cannot be undone by a leg's end, so nobody waits for it.
-    return 0.0 if answered(call) or ends >= (call.legs_dialled or 0) else SETTLE_AFTER_END_S
+    if answered(call) or ends >= (call.legs_dialled or 0):
+        return 0.0
+    # The reconciler tells all ends of a call; one of those that are still to come may say that a phone was picked up.
+    return SETTLE_INCOMPLETE_S if any(leg.listed for leg in call.legs) else SETTLE_AFTER_END_S
 
 
 def outcome_of(call: Call) -> CallOutcome:
@@ -174,7 +184,10 @@ def outcome_of(call: Call) -> CallOutcome:
 
 def decided(call: Call, by: DecidedBy, now: datetime) -> Call:
     """Return the call with its outcome; a call is decided once, so a second decision returns it as it is."""
-    return call if call.outcome else replace(call, outcome=outcome_of(call), decided_at=now, decided_by=by)
+    if call.outcome:
+        return call
+    by = "reconciler" if log_incomplete(call) else by
+    return replace(call, outcome=outcome_of(call), decided_at=now, decided_by=by)
 
 
 def read(call: Call, event: Event[CallFact], *, now: datetime, real_now: datetime, lease_s: float) -> Call | None:

@@ -23,7 +23,9 @@ DAYS_LIMIT = 8
 CADENCE: Final = "missed-call"
 """The cadence that a missed call asks for."""
 
-DecidedBy = Literal["facts", "after_end", "incomplete"]
+DecidedBy = Literal["facts", "after_end", "incomplete", "reconciler"]
+"""What made it time to decide a call. `reconciler`: its facts come from the provider's list, a phone was picked up in it, and
+whether a key was pressed is in no list: it is kept as missed, and causes a task and no text."""
 Urgency = Literal["normal", "high", "urgent"]
 TaskKind = Literal["callback", "text_not_sent"]
 TaskState = Literal["open", "claimed", "done"]
@@ -41,7 +43,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
-    """One officer's leg of a call."""
+    """One officer's leg of a call. `listed`: its end was read from the provider's list; a webhook was lost."""
 
     leg_id: str
     _: KW_ONLY
@@ -49,6 +51,7 @@ class Leg:
     answered_at: datetime | None = None
     status: str | None = None
     ended_at: datetime | None = None
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

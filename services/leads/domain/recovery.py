@@ -77,11 +77,11 @@ def open_for_task(
     opted_out: bool,
     earlier: Sequence[Reply] = (),
 ) -> Lead:
-    """Return a lead that is made only for a task about a call nobody can decide: no `lead.opened`, so no text."""
+    """Return a lead that is made only for a task about a call in doubt: no `lead.opened`, so no text."""
     lead = _new(call, caller, place=place, owner_id=owner_id, opted_out=opted_out, earlier=earlier)
-    lead = not_decided(replace(lead, source="Inbound call"), call, now).lead
+    lead = in_doubt(replace(lead, source="Inbound call"), call, place, now).lead
     if owner_id is not None:
-        lead = tell(lead, lambda common: LeadAssigned(**common, owner_id=owner_id), cause_undecided(call), now)
+        lead = tell(lead, lambda common: LeadAssigned(**common, owner_id=owner_id), cause_of_doubt(call), now)
     return lead
 
 
@@ -104,20 +104,29 @@ def _new(
     )
 
 
-def cause_undecided(call: Call) -> Cause:
-    """Return "nobody could decide this call" as the cause of what follows."""
-    return replace(cause_of_decision(call), id=f"{call.key}:not_decided")
+def cause_of_doubt(call: Call) -> Cause:
+    """Return what follows from a call in doubt: its decision, or that nobody could decide it."""
+    decision = cause_of_decision(call)
+    return decision if call.outcome else replace(decision, id=f"{call.key}:not_decided")
 
 
-def not_decided(lead: Lead, call: Call, now: datetime) -> LeadChange:
-    """Return the lead with an urgent task, because it is not known whether a person of ours took the call."""
-    cause = cause_undecided(call)
+def in_doubt(lead: Lead, call: Call, place: Place, now: datetime) -> LeadChange:
+    """Return the lead with a task, because it is not known whether a person of ours took the call.
+
+    Urgent where nobody can decide the call; where its log is incomplete it is hours old, and the task is due like that of a
+    missed call.
+    """
+    cause = cause_of_doubt(call)
     if cause.id in lead.seen:
         return LeadChange(lead, ignored="duplicate")
-    lead = with_task(
-        lead, TaskRequest(due_at=now, reason="not_decided", urgency="urgent", voicemails=call.voicemails), now
-    )
-    return LeadChange(marked(lead, cause.id))
+    if _talked_since(lead, call):
+        return LeadChange(lead, ignored="talked_since")
+    if call.outcome:
+        due_at = place.task_due_at or now
+        request = TaskRequest(due_at=due_at, reason="call_log_incomplete", urgency="high", voicemails=call.voicemails)
+    else:
+        request = TaskRequest(due_at=now, reason="not_decided", urgency="urgent", voicemails=call.voicemails)
+    return LeadChange(marked(with_task(lead, request, now), cause.id))
 
 
 def call_again(lead: Lead, call: Call, place: Place, now: datetime) -> LeadChange:
@@ -131,7 +140,7 @@ def call_again(lead: Lead, call: Call, place: Place, now: datetime) -> LeadChang
     """
     if call.decision_id in lead.seen:
         return LeadChange(lead, ignored="duplicate")
-    if lead.contacted_at is not None and lead.contacted_at >= began_at(call):
+    if _talked_since(lead, call):
         return LeadChange(lead, ignored="talked_since")
     cause = cause_of_decision(call)
     ended = max(call.over_at, lead.last_call_ended_at or call.over_at)
@@ -160,6 +169,10 @@ def call_again(lead: Lead, call: Call, place: Place, now: datetime) -> LeadChang
         now,
     )
     return LeadChange(marked(lead, call.decision_id))
+
+
+def _talked_since(lead: Lead, call: Call) -> bool:
+    return lead.contacted_at is not None and lead.contacted_at >= began_at(call)
 
 
 def reassign(lead: Lead, owner_id: str, *, in_place_of: str | None, cause: Cause, now: datetime) -> LeadChange:

@@ -145,6 +145,13 @@ async def test_call_and_texts_that_no_webhook_told_are_told_once_with_their_own_
     assert count("ringback_reconciled_events_total", type="call.leg_ended") == before + 2
 
 
+async def test_end_of_a_listed_call_is_told_after_the_ends_of_its_legs(bench: Bench) -> None:
+    """Three seconds after the end the call is decided; that a phone was picked up must be known then."""
+    await bench.passes.round()
+    facts = [event.type for event in bench.producer.sent if event.topic == "call-events"]
+    assert facts == ["call.started", "call.leg_ended", "call.leg_ended", "call.ended"]
+
+
 async def test_facts_have_the_ids_of_the_webhooks_that_tell_them(bench: Bench, rig: Rig) -> None:
     """One id, whoever tells: so a late webhook changes nothing."""
     await rig.twilio("voice", RINGING)
