@@ -13,10 +13,12 @@ from twilio.request_validator import RequestValidator
 
 from deploy.local.kafka import LocalKafka
 from deploy.local.system import ACCOUNT_SID, AUTH_TOKEN
+from services.cli.exits import Cannot, shortened
 from services.cli.first_text_latency import STAGES, first_text_timings, percentile
 from services.cli.local_run import Run, local_run
 from services.cli.replaying.webhooks import dialled_legs, sid
 from services.runtime.clock import monotonic_s
+from services.runtime.exits import EXITS
 
 BRANCHES = ("+12125550100", "+13035550100", "+12135550100")
 AREAS = [area for area in range(200, 1000) if area % 100 != 11]  # 211, 311 ... are services, not places
@@ -83,8 +85,13 @@ async def measure_latency(rate: float, seconds: int, console: Console) -> dict[s
             await _drained(run, http, WARM_UP_CALLS)
             generator.webhooks = 0
             before = cpu_by_process(run)
-            late = await _open_loop(generator, rate, total, console)
+            try:
+                late = await _open_loop(generator, rate, total, console)
+            except* aiohttp.ClientError:
+                all_run(run)  # what has ended says more than who could not reach it
+                raise
             await _drained(run, http, total + WARM_UP_CALLS)
+            all_run(run)
             after = cpu_by_process(run)
             deliveries = [doc async for doc in run.db.deliveries.find({})]
             timings = await first_text_timings(run.stack.kafka, deliveries)
@@ -113,6 +120,18 @@ async def measure_latency(rate: float, seconds: int, console: Console) -> dict[s
             for stage, values in columns.items()
         },
     }
+
+
+def all_run(run: Run) -> None:
+    """Return only if every service still runs; figures without one of them would be worth nothing.
+
+    Raises:
+        Cannot: one has ended; names it, its exit code and its log.
+    """
+    for name, running in run.system.running.items():
+        if (code := running.process.returncode) is not None:
+            why = f": {meaning}" if (meaning := EXITS.get(code)) else ""
+            raise Cannot(shortened(f"{name} ended with {code}{why}"), f"its log is {running.log}")
 
 
 def cpu_by_process(run: Run) -> dict[str, float]:
@@ -162,4 +181,5 @@ async def _drained(run: Run, http: aiohttp.ClientSession, texts: int) -> None:
             counts = await answer.json()
         if counts["outbound"] >= texts:
             return
+        all_run(run)
         await asyncio.sleep(0.2)
