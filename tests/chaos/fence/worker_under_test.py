@@ -195,7 +195,7 @@ class ManyPerKeyWindow(PartitionWindow):
     """Takes events of a key whose last one is not finished."""
 
     def is_free(self, key: bytes | None) -> bool:
-        return len(self) < self._size
+        return self.in_flight < self._size
 
 
 class SideBySideWindow(PartitionWindow):
@@ -299,7 +299,7 @@ async def main(args: argparse.Namespace) -> int:
                 "recovered": table.recovered,
                 "rows": len(table.data.data),
                 "partitions": len(assigned),
-                "window": sum(len(window) for window in fence.windows.values()),
+                "window": sum(window.in_flight for window in fence.windows.values()),
                 "standing": fence.standing(3.0),
                 "pending": await pending(fence),
             }

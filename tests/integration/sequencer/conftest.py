@@ -178,3 +178,5 @@ async def rig(kafka: Kafka, mongo: Mongo, database: Any, folder: Path) -> AsyncI
             await system.stop()
             await rig.producer.stop()
             await consumer.stop()
+        log = (folder / "sequencer.log").read_text()
+        assert "Task was destroyed" not in log, "a task of the fence was thrown away while it waited"

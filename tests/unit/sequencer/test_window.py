@@ -140,7 +140,12 @@ async def test_second_event_of_a_key_waits_in_line_with_all_behind_it_until_the_
 async def test_window_takes_no_more_than_its_size(rig: Rig) -> None:
     rig.offer("a", "b", "c", "d", "e")
     assert "take e" not in await rig.still()
-    assert len(rig.window) == 4
+    assert rig.window.in_flight == 4
+
+
+async def test_window_with_nothing_in_flight_is_still_a_window(rig: Rig) -> None:
+    """Taken for none it was replaced at every event: its tasks were thrown away, and with them the line behind a halt."""
+    assert rig.window
 
 
 async def test_window_that_is_told_to_halt_takes_nothing_more_and_finishes_what_is_in_flight(rig: Rig) -> None:

@@ -82,7 +82,9 @@ class PartitionWindow:
         self._to_finish: asyncio.Queue[InFlight] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def __len__(self) -> int:
+    @property
+    def in_flight(self) -> int:
+        """How many events are in flight. Not `__len__`: a window without any would be taken for none."""
         return len(self._flying)
 
     @property

@@ -186,7 +186,9 @@ class Fence:
     def _offer(self, event: Any) -> None:
         """Give an event to its partition's window; never wait for one partition, the others go on."""
         message = event.message
-        window = self.windows.get(message.partition) or self._make_window(message.partition)
+        window = self.windows.get(message.partition)
+        if window is None:
+            window = self._make_window(message.partition)
         window.offer(event)
         if len(window.waiting) >= self.settings.waiting:
             self._held.setdefault(message.partition, set()).add(message.tp)
