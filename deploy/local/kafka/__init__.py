@@ -1,5 +1,6 @@
 """One Apache Kafka broker in KRaft mode, from the jars that Maven resolves."""
 
+import base64
 import contextlib
 import fcntl
 import os
@@ -9,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from deploy.local.process import LocalServer, StartError, free_ports, listens
 
@@ -19,15 +21,16 @@ KAFKA_VERSION = re.findall(r"<version>([\d.]+\.[\d.]+)</version>", POM.read_text
 JAVA_NEEDED = 17
 CLUSTER_ID = "UmluZ2JhY2stbG9jYWwtMQ"
 HEAP = "-Xmx512m"
+STARTED = b"Kafka Server started"
+"""What a node logs once it has started."""
 
 Say = Callable[[str], None]
 
 PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+process.roles={roles}
+node.id={node_id}
+controller.quorum.voters={voter}@127.0.0.1:{controller}
+listeners={listeners}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
@@ -35,8 +38,8 @@ log.dirs={data}
 num.partitions=12
 auto.create.topics.enable=false
 offsets.topic.num.partitions=8
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
+offsets.topic.replication.factor={copies}
+transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=1
 broker.heartbeat.interval.ms=500
@@ -124,10 +127,11 @@ def ensure_jars(state: Path = DEFAULT_STATE, say: Say = print) -> Path:
     return target
 
 
-def ensure_formatted(libs: Path, state: Path, folder: Path, properties: Path) -> None:
-    """Make a broker's data folder, when it is not there yet.
+def ensure_formatted(libs: Path, state: Path, folder: Path, properties: Path, node_id: int = 1) -> None:
+    """Make a node's data folder, when it is not there yet.
 
-    What formatting writes depends on Kafka's version alone, and costs a start of Java: it is done once and then copied.
+    What formatting writes depends on Kafka's version alone, but for two ids, and costs a start of Java: it is done once
+    and then copied.
 
     Raises:
         StartError: Kafka's own tool refuses.
@@ -137,9 +141,10 @@ def ensure_formatted(libs: Path, state: Path, folder: Path, properties: Path) ->
     formatted = state.absolute() / f"{libs.name}-formatted"
     if formatted.exists():  # whole, if at all
         shutil.copytree(formatted, folder)
+        _name_node(folder / "meta.properties", node_id)
         return
     done = subprocess.run(
-        [*_java(libs), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)],
+        [*java_command(libs), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)],
         capture_output=True,
     )
     if done.returncode:
@@ -151,7 +156,15 @@ def ensure_formatted(libs: Path, state: Path, folder: Path, properties: Path) ->
             copied.rename(formatted)
 
 
-def _java(libs: Path) -> list[str]:
+def _name_node(meta: Path, node_id: int) -> None:
+    """Give a copied data folder ids of its own: a cluster refuses two folders of one id."""
+    directory = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
+    text = re.sub(r"(?m)^node\.id=.*$", f"node.id={node_id}", meta.read_text())
+    meta.write_text(re.sub(r"(?m)^directory\.id=.*$", f"directory.id={directory}", text))
+
+
+def java_command(libs: Path) -> list[str]:
+    """Return how Java is called for one of Kafka's programs; its name and arguments come after."""
     logging = f"-Dlog4j2.configurationFile={LOGGING}"
     return ["java", HEAP, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", logging, "-cp", f"{libs}/*"]
 
@@ -192,16 +205,27 @@ class LocalKafka(LocalServer):
         libs = ensure_jars(self._state, self._say)
         self.folder.mkdir(parents=True, exist_ok=True)
         properties, data = self.folder / "server.properties", self.folder / "data"
-        properties.write_text(PROPERTIES.format(port=self.port, controller=self._controller, data=data))
+        properties.write_text(
+            PROPERTIES.format(
+                roles="broker,controller",
+                node_id=1,
+                voter=1,
+                controller=self._controller,
+                listeners=f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller}",
+                data=data,
+                copies=1,
+            )
+        )
         ensure_formatted(libs, self._state, data, properties)
         self._seen = self._log.stat().st_size if self._log.exists() else 0
-        return "Kafka", [*_java(libs), "kafka.Kafka", str(properties)], self._log
+        return "Kafka", [*java_command(libs), "kafka.Kafka", str(properties)], self._log
 
     def _ready(self) -> bool:
-        return b"Kafka Server started" in _after(self._log, self._seen) and listens(self.port)
+        return STARTED in after(self._log, self._seen) and listens(self.port)
 
 
-def _after(log: Path, position: int) -> bytes:
+def after(log: Path, position: int) -> bytes:
+    """Return what was written to a log from a position on."""
     with log.open("rb") as read:
         read.seek(position)
         return read.read()
