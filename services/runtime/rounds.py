@@ -6,7 +6,8 @@ nobody from the others of its round.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Final, TypeVar
 
 import structlog
@@ -25,7 +26,8 @@ RETRY_S: Final = 0.5
 AWAY_AFTER: Final = 3
 """So many items in a row that fail for a dependency's sake mean that it is away for the rest too: each may have waited
 for its time-out, and the round would outlast its beat."""
-KEYS_KEPT: Final = 1_000
+KEYS_KEPT: Final = 10_000
+"""So many failing items are known; beyond that, the newer ones are reached no more."""
 STOP_LIMIT_S: Final = 3.0
 """How long a stopping service waits for the round in hand; what it leaves, the next instance's round finds."""
 
@@ -97,22 +99,45 @@ class Rounds(Resource, ABC):
         if not await _within(self._resting, STOP_LIMIT_S):
             log.warning("round_left", round=self.name)
 
-    async def each(self, items: Iterable[T], work: Callable[[T], Awaitable[object]], key: Callable[[T], str]) -> None:
-        """Do `work` for every item, whatever happens to the others; those that failed last time come last.
+    def asks_for(self, batch: int) -> int:
+        """Return how many items to ask a store for, the oldest first.
+
+        As many more as fail at present: however many of the oldest fail every time, the newer ones are reached.
+        """
+        return batch + len(self._failing)
+
+    async def each(
+        self,
+        items: Iterable[T],
+        work: Callable[[T], Awaitable[object]],
+        key: Callable[[T], str],
+        group: Callable[[T], Hashable] | None = None,
+    ) -> None:
+        """Do `work` for every item, whatever happens to the others; those that failed last come last.
+
+        After a failure for a dependency's sake the round goes on at the other end: the oldest often wait for the same.
 
         Args:
-            items: what is due.
+            items: what is due, the oldest first.
             work: raises when it cannot.
             key: an item's name, for the log and for knowing it again.
+            group: what an item shares a dependency with, a partition for example: the first that fails for its sake
+                ends the round for the others, each of which would wait for a time-out too.
 
         Raises:
-            TransientError: a dependency is away: no item succeeded, or several in a row failed for its sake.
+            TransientError: a dependency is away: no item succeeded, several in a row failed for its sake, or a group did.
         """
         in_a_row, succeeded = 0, False
         away: TransientError | None = None
-        for item in sorted(items, key=lambda one: key(one) in self._failing):
+        left_out: set[Hashable] = set()
+        (fresh, failed), from_the_end = self._apart(items, key), False
+        while fresh or failed:
             if self.stopping:
                 return
+            item = failed.popleft() if not fresh else fresh.pop() if from_the_end else fresh.popleft()
+            of = group(item) if group is not None else None
+            if of in left_out:
+                continue
             self._health.beat(self.name)
             name = key(item)
             try:
@@ -121,8 +146,10 @@ class Rounds(Resource, ABC):
                 raise
             except TransientError as error:
                 self._item_failed(name, error)
-                in_a_row, away = in_a_row + 1, error
-                if in_a_row == AWAY_AFTER:
+                in_a_row, away, from_the_end = in_a_row + 1, error, not from_the_end
+                if group is not None:
+                    left_out.add(of)
+                elif in_a_row == AWAY_AFTER:
                     raise
             except Exception as error:
                 self._item_failed(name, error)
@@ -130,8 +157,18 @@ class Rounds(Resource, ABC):
             else:
                 in_a_row, succeeded = 0, True
                 self._failing.pop(name, None)
-        if away is not None and not succeeded:
+        if away is not None and (left_out or not succeeded):
             raise away
+
+    def _apart(self, items: Iterable[T], key: Callable[[T], str]) -> tuple[deque[T], deque[T]]:
+        """Return the items that have not failed, in their order, and those that have, the longest ago first."""
+        order = {name: n for n, name in enumerate(self._failing)}
+        fresh: deque[T] = deque()
+        failed: list[T] = []
+        for item in items:
+            (failed if key(item) in order else fresh).append(item)
+        failed.sort(key=lambda item: order[key(item)])
+        return fresh, deque(failed)
 
     def _round_failed(self, error: Exception) -> None:
         """Count a failed round; log it where its reason is new."""
@@ -149,9 +186,11 @@ class Rounds(Resource, ABC):
     def _item_failed(self, name: str, error: Exception) -> None:
         """Count a failed item; log it the first time."""
         ROUND_FAILURES.labels(self.name).inc()
-        if name in self._failing:
+        known = name in self._failing
+        self._failing.pop(name, None)
+        self._failing[name] = None  # at the end: those that failed the longest ago are tried first
+        if known:
             return
-        self._failing[name] = None
         while len(self._failing) > KEYS_KEPT:
             del self._failing[next(iter(self._failing))]
         if isinstance(error, TransientError):

@@ -1,6 +1,7 @@
 """Periodic work: one item that fails keeps nobody from the others, is counted each time and logged once."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -169,3 +170,69 @@ async def test_stopped_rounds_finish_the_one_in_hand_and_begin_no_other() -> Non
     slow.may_end.set()
     await asyncio.wait_for(asyncio.gather(stopping, task), 5)
     assert (slow.rounds, slow.ended) == (1, 1)
+
+
+class Oldest(Sweep):
+    """Asks for a batch of what is left, the oldest first, as the services' sweeps do."""
+
+    BATCH = 5
+
+    async def round(self) -> None:
+        """Work on the oldest."""
+        self.rounds += 1
+        await self.each(self.items[: self.asks_for(self.BATCH)], self._and_take_away, key=str)
+
+    async def _and_take_away(self, item: str) -> None:
+        await self._one(item)
+        self.items = [one for one in self.items if one != item]
+
+
+async def until_left(sweep: Sweep, left: Sequence[str], rounds: int) -> None:
+    for _ in range(rounds):
+        with contextlib.suppress(TransientError):
+            await sweep.round()
+        if list(sweep.items) == list(left):
+            return
+    raise AssertionError(f"after {rounds} rounds these are left: {sweep.items}")
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), TransientError("not now")])
+async def test_more_of_the_oldest_fail_than_a_batch_holds_the_newer_ones_are_reached(error: Exception) -> None:
+    bad = [f"bad{n}" for n in range(3 * Oldest.BATCH)]
+    sweep = Oldest(Health(), [*bad, *(f"new{n}" for n in range(20))], fails(*bad, error=error))
+    await until_left(sweep, bad, rounds=30)
+
+
+async def test_several_in_a_row_fail_for_one_partitions_sake_the_round_goes_on_at_the_other_end() -> None:
+    """Three time-outs used to end the round, and the next, until all that wait for that partition had failed once."""
+    bad = [f"bad{n}" for n in range(100)]
+    sweep = Sweep(Health(), [*bad, "new1", "new2", "new3"], fails(*bad, error=TransientError("no leader")))
+    with contextlib.suppress(TransientError):
+        await sweep.round()
+    assert {"new1", "new2", "new3"} <= set(sweep.began)
+    assert len(sweep.began) < 3 + 2 * AWAY_AFTER  # each of the others may have cost a time-out
+
+
+async def test_items_that_go_on_failing_keep_one_that_would_work_again_waiting_for_a_few_rounds_only() -> None:
+    items = [f"i{n}" for n in range(10)]
+    sweep = Sweep(Health(), items, fails(*items, error=TransientError("no leader")))
+    for _ in range(5):
+        with contextlib.suppress(TransientError):
+            await sweep.round()
+    sweep.work = fails(*items[:9], error=TransientError("no leader"))
+    sweep.began.clear()
+    for _ in range(4):
+        with contextlib.suppress(TransientError):
+            await sweep.round()
+    assert "i9" in sweep.began
+
+
+async def test_group_whose_item_fails_for_a_dependencys_sake_is_left_for_this_round_and_named() -> None:
+    class Grouped(Sweep):
+        async def round(self) -> None:
+            await self.each(self.items, self._one, key=str, group=lambda item: item[0])
+
+    sweep = Grouped(Health(), ["a1", "a2", "b1", "a3", "b2"], fails("a1", "a2", "a3", error=TransientError("leads[1]")))
+    with pytest.raises(TransientError, match=r"leads\[1\]"):
+        await sweep.round()
+    assert sorted(sweep.began) == ["a1", "b1", "b2"]
