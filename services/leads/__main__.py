@@ -6,7 +6,7 @@ from schemas.calls import CallFact
 from schemas.inbound import ReplyReceived
 from schemas.leads import LeadEvent
 from schemas.touches import TouchResult
-from services.leads.adapters.fact_offsets import KafkaFactOffsets, partition_of
+from services.leads.adapters.fact_offsets import KafkaFactOffsets
 from services.leads.adapters.mongo import MongoLeads
 from services.leads.assignment import Assigner
 from services.leads.connections import Connections
@@ -19,6 +19,7 @@ from services.runtime.consumer import ConsumerLoop
 from services.runtime.health import Health
 from services.runtime.lender_file import directory_or_exit
 from services.runtime.offsets import Ends
+from services.runtime.partitions import partition_of
 from services.runtime.producer import KafkaProducer
 
 TOPICS = (CallFact.TOPIC, ReplyReceived.TOPIC, TouchResult.TOPIC)

@@ -151,7 +151,7 @@ class Sweeper(Rounds):
         metrics.OUTBOX_PENDING.set(await self._store.outboxes_pending())
         metrics.SETTLING.set(await self._store.calls_settling())
         left = self._clock.real_now() - timedelta(seconds=LEFT_AFTER_S)
-        await self.each(await self._store.outboxes_left(left, SWEEP_BATCH), self._emit, key=str)
+        await self.each(await self._store.outboxes_left(left, self.asks_for(SWEEP_BATCH)), self._emit, key=str)
 
     async def _emit(self, lead_id: str) -> None:
         lead = await self._store.lead_by_id(lead_id)

@@ -7,12 +7,14 @@ from typing import Final
 import structlog
 
 from schemas.base import Lane
+from schemas.topics import PARTITIONS
 from services.notifier import metrics
 from services.notifier.adapters.store import LANES, BrokenDelivery, Found
 from services.notifier.domain.delivery import Delivery
 from services.notifier.errors import ProviderAway, UnreadableDocument
 from services.notifier.shell import Shell
 from services.runtime.errors import TransientError
+from services.runtime.partitions import partition_of
 from services.runtime.rounds import Rounds
 
 log = structlog.get_logger(__name__)
@@ -170,10 +172,16 @@ class OutboxSweep(Rounds):
     async def round(self) -> None:
         """Emit what has waited long enough that nobody is about to."""
         older = self._shell.clock.real_now() - self.WAITED
-        await self.each(await self._shell.store.outboxes(older, self.BATCH), self._emit, key=touch_of)
+        found = await self._shell.store.outboxes(older, self.asks_for(self.BATCH))
+        await self.each(found, self._emit, key=touch_of, group=_partition_of)
 
     async def _emit(self, found: Delivery | BrokenDelivery) -> None:
         await self._shell.results.emit(readable(found))
+
+
+def _partition_of(found: Delivery | BrokenDelivery) -> int | None:
+    """Return the partition that a delivery's results go to."""
+    return partition_of(found.key.encode(), PARTITIONS) if isinstance(found, Delivery) else None
 
 
 class DoubtSweep(Rounds):
@@ -193,7 +201,7 @@ class DoubtSweep(Rounds):
         The provider's list being away keeps no text from going: it is counted and logged, and the notifier stays ready.
         """
         past = self._shell.clock.real_now() - self._wait
-        found = await self._shell.store.in_doubt(past, self.BATCH)
+        found = await self._shell.store.in_doubt(past, self.asks_for(self.BATCH))
         try:
             await self.each(found, self._resolve, key=touch_of)
         except ProviderAway:

@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.topics import Topic
-from services.ingest.adapters.spool import partition_of
 from services.runtime.clock import monotonic_s
 from services.runtime.errors import TransientError
+from services.runtime.partitions import partition_of
 
 START_LIMIT_S: Final = 15.0
 ANSWER_LIMIT_S: Final = 5.0

@@ -17,14 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from aiokafka.partitioner import murmur2
-
 from schemas.envelope import Wire
 from services.ingest import metrics
 from services.ingest.adapters.spool_records import HEAD, pack, records_in, unpack
 from services.ingest.errors import SpoolInUse, SpoolRefuses
 from services.runtime import logs
 from services.runtime.clock import Clock, monotonic_s
+from services.runtime.partitions import partition_of
 from services.runtime.service import Resource
 
 log = logs.get(__name__)
@@ -33,11 +32,6 @@ LOCK_LIMIT_S: Final = 10.0
 """How long a starting ingest waits for the one before it to let the folder go."""
 REFUSED: Final = "refused.jsonl"
 """Where records go that Kafka will never take: they are kept for people."""
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition that Kafka's clients choose for a key."""
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 @dataclass(eq=False)

@@ -8,12 +8,12 @@ from typing import Final, Protocol
 
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.partitioner import murmur2
 
 from schemas.calls import CallFact
 from services.runtime.consumer import ConsumerLoop
 from services.runtime.errors import TransientError
 from services.runtime.offsets import Ends
+from services.runtime.partitions import partition_of
 from services.runtime.service import Resource
 
 log = structlog.get_logger(__name__)
@@ -35,11 +35,6 @@ class FactOffsets(Protocol):
 
     async def finished(self, partitions: Collection[int]) -> Mapping[int, int | None]:
         """Return the offset up to which each partition is finished: ours as we know it, others' as their owners committed."""
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """Return where every producer of ours puts a key: the clients' own rule (murmur2, as the Java client has it)."""
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 class KafkaFactOffsets(Resource):

@@ -15,7 +15,6 @@ from typing import Final, Protocol
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from schemas.inbound import ReplyReceived
 from services.notifier import metrics
@@ -23,6 +22,7 @@ from services.notifier.domain.gate import Tail
 from services.runtime.clock import boottime_s
 from services.runtime.errors import TransientError
 from services.runtime.health import Health
+from services.runtime.partitions import partition_of
 
 log = structlog.get_logger(__name__)
 
@@ -174,7 +174,7 @@ class KafkaTail:
 
     def of(self, key: str) -> Tail:
         """Return what is known of one caller."""
-        number = (murmur2(key.encode()) & 0x7FFFFFFF) % len(self._parts)
+        number = partition_of(key.encode(), len(self._parts))
         part = self._parts[TopicPartition(ReplyReceived.TOPIC, number)]
         return Tail(self._is_complete(part), frozenset(self._replies.get(key, ())))
 

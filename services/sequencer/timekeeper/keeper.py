@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from aiokafka.partitioner import DefaultPartitioner
-
 from schemas.base import EventData
 from schemas.envelope import Event
 from schemas.topics import PARTITIONS
@@ -17,6 +15,7 @@ from services.runtime.errors import TransientError
 from services.runtime.handled import APPLIED, Handled, ignored
 from services.runtime.health import Health
 from services.runtime.mongo_errors import StoreAway
+from services.runtime.partitions import partition_of
 from services.runtime.producer import Producer
 from services.runtime.rounds import Rounds
 from services.sequencer.adapters.store import Claim, Timer, TimerStore
@@ -83,7 +82,7 @@ class Keeper(Rounds):
         self, *, store: TimerStore, producer: Producer, clock: Clock, health: Health, partitions: int = PARTITIONS
     ) -> None:
         super().__init__(health)
-        self._partitions = list(range(partitions))
+        self._partitions = partitions
         self._silent: set[int] = set()
         self._store, self._producer, self._clock = store, producer, clock
         self._waiting: list[_Waiting] = []
@@ -194,8 +193,7 @@ class Keeper(Rounds):
         return len(claim)
 
     def _partition_of(self, timer: Timer) -> int:
-        partition: int = DefaultPartitioner()(timer.key.encode(), self._partitions, self._partitions)
-        return partition
+        return partition_of(timer.key.encode(), self._partitions)
 
     async def _fire_group(self, claim: Claim, timers: Sequence[Timer]) -> TransientError | None:
         """Fire the timers of one partition; return why not, where the partition takes nothing now.

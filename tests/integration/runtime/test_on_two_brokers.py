@@ -11,10 +11,10 @@ from deploy.local.kafka.cluster import LocalCluster
 from deploy.local.system import fresh_name
 from schemas.envelope import Wire
 from schemas.topics import Topic
-from services.leads.adapters.fact_offsets import partition_of
 from services.runtime.clock import monotonic_s
 from services.runtime.errors import TransientError
 from services.runtime.offsets import Ends
+from services.runtime.partitions import partition_of
 from services.runtime.producer import KafkaProducer
 from services.runtime.topics_admin import create_topics
 from tests.infra.polling import eventually

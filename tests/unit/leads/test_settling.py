@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
-from services.leads.adapters.fact_offsets import partition_of
 from services.leads.rounds import UNDECIDED, Settler, Undecided, partitions_of
 from services.policy.suppression import suppression_id
+from services.runtime.partitions import partition_of
 from tests.unit.leads.events import CALLER, LENDER, InboundCall, text
 from tests.unit.leads.rig import NUMBER_KEY, FakeFactOffsets, Rig
 
