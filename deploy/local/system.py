@@ -35,6 +35,8 @@ MODULES: Mapping[str, str] = {
     "notifier": "services.notifier",
 }
 SERVICES = tuple(name for name in MODULES if name != "sandbox")
+EXTRA: Mapping[str, str] = {"reconciler": "services.ingest.reconcile"}
+"""Started only when named."""
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 30.0
 READY_POLL_S = 0.05
@@ -92,7 +94,7 @@ class System:
 
     def __post_init__(self) -> None:
         """Choose all ports now: every process gets the others' addresses, and keeps its own port when restarted."""
-        names = ["ingest", *(f"{name}-ops" for name in MODULES), "sandbox"]
+        names = ["ingest", *(f"{name}-ops" for name in (*MODULES, *EXTRA)), "sandbox"]
         self._ports = dict(zip(names, free_ports(len(names)), strict=True))
 
     @property
@@ -158,7 +160,7 @@ class System:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                MODULES[name],
+                {**MODULES, **EXTRA}[name],
                 *args,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -212,7 +214,7 @@ class System:
 
     async def stop(self, *names: str) -> dict[str, int]:
         """Stop processes with SIGTERM (SIGKILL after a limit), each by its own pid; return their exit codes."""
-        wanted = [name for name in reversed(names or tuple(MODULES)) if name in self.running]
+        wanted = [name for name in reversed(names or (*MODULES, *EXTRA)) if name in self.running]
         for name in wanted:
             self._signal(name, signal.SIGTERM)
         codes = {}

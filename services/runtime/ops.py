@@ -1,4 +1,4 @@
-"""The operations port of every service: /healthz, /readyz, /metrics, and /idle while the clock is a file."""
+"""The operations port of every service: /healthz, /readyz, /metrics, and /idle and /state while the clock is a file."""
 
 from importlib.metadata import version
 from typing import Final
@@ -34,10 +34,13 @@ def ops_app(health: Health, *, with_idle: bool, registry: CollectorRegistry = RE
         busy = await health.busy_with()
         return web.json_response({"idle": not busy, "busy_with": busy})
 
+    async def state(_: web.Request) -> web.Response:
+        return web.json_response({name: told() for name, told in health.states.items()})
+
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
     if with_idle:
-        app.add_routes([web.get("/idle", idle)])
+        app.add_routes([web.get("/idle", idle), web.get("/state", state)])
     return app
 
 

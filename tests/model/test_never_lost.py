@@ -3,6 +3,7 @@
 The same machine, with one protection taken away, must find the loss: a model that cannot see a hole proves nothing.
 """
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from schemas.leads import LeadCalledAgain, LeadContacted, LeadEvent, LeadOpened, LeadOptedIn, LeadOptedOut, LeadReplied
 from services.sequencer.domain.row import OPEN
+from tests.model.invariants import wrong_in
 from tests.model.world import ANSWERS, Answer, Fixes, World
 from tests.unit.sequencer.build import CADENCES, lead
 
@@ -94,6 +96,12 @@ class NeverLost(RuleBasedStateMachine):
     def no_step_is_texted_twice(self) -> None:
         texts = self.world.texts()
         assert len(texts) == len(set(texts)), "two texts of one step"
+
+    @invariant()
+    def row_is_sound(self) -> None:
+        if self.world.row is not None:
+            wrong = list(wrong_in(json.loads(self.world.row), CADENCES))
+            assert not wrong, f"a row that cannot be: {wrong}"
 
     def teardown(self) -> None:
         """Let everything work in peace and time pass: nothing may be left that will never end."""

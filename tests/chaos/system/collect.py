@@ -1,7 +1,9 @@
 """Reading what a run left behind: MongoDB, the topics, the changelog and the sandbox, into one history."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,7 +14,9 @@ from motor.motor_asyncio import AsyncIOMotorClient
 
 from deploy.local.system import System
 from schemas.topics import BY_NAME, TOPICS, Topic, topics_of
-from tests.chaos.system.history import Appended, CallPlaced, Document, History, Posted, TextReceived
+from services.sequencer.adapters.fence.table import digest
+from tests.chaos.system.history import Appended, History, Posted
+from tests.chaos.system.load import Load
 
 COLLECTIONS = {
     "leads": "lead_documents", "calls": "call_documents", "messages": "message_documents",
@@ -21,10 +25,25 @@ COLLECTIONS = {
 READ_LIMIT_MS = 2000
 
 
-async def collect(
-    system: System, kafka: str, mongodb: str, calls: Sequence[CallPlaced], texts: Sequence[TextReceived]
-) -> History:
-    """Return the history of a run that has come to rest."""
+@dataclass(kw_only=True)
+class Held:
+    """What was asked of live processes; see `History`."""
+
+    row_digests: dict[str, Mapping[int, str]] = field(default_factory=dict)
+    reconciled: Mapping[str, int] = field(default_factory=dict)
+    unsafe: int = 0
+
+
+async def collect(system: System, kafka: str, mongodb: str, load: Load, held: Held) -> History:
+    """Return the history of a run that has come to rest.
+
+    Args:
+        system: any instance.
+        kafka: bootstrap servers.
+        mongodb: URL.
+        load: what was sent in.
+        held: what only processes that were alive could tell.
+    """
     client: Any = AsyncIOMotorClient(mongodb, tz_aware=True)
     try:
         db = client[system.database]
@@ -33,24 +52,30 @@ async def collect(
     finally:
         client.close()
     changelog = next(topic for topic in topics_of(system.group_prefix) if topic.cleanup == "compact")
-    rows: dict[str, Document] = {}
+    kept: dict[int, dict[bytes, bytes]] = defaultdict(dict)
     for record in await _read(kafka, changelog):
-        key = (record.key or b"").decode()
+        key = record.key or b""
         if record.value is None:
-            rows.pop(key, None)
+            kept[record.partition].pop(key, None)
         else:
-            rows[key] = json.loads(record.value)
+            kept[record.partition][key] = record.value
+    rows = {key.decode(): json.loads(value) for found_ in kept.values() for key, value in found_.items()}
+    digests = {partition: digest(found_.items()) for partition, found_ in kept.items() if found_}
     appended = [
         _appended(record) for name in ("call-events", "replies") for record in await _read(kafka, BY_NAME[name])
     ]
     letters = {topic.name: len(await _read(kafka, topic)) for topic in TOPICS if topic.name.endswith(".dlq")}
     return History(
-        calls=calls,
-        texts=texts,
+        calls=load.calls,
+        texts=load.texts,
+        webhooks=load.webhooks,
         posted=await _posted(system.sandbox_url),
         appended=appended,
         pending_timers=pending,
         rows=rows,
+        row_digests={"the changelog": digests, **held.row_digests},
+        reconciled=held.reconciled,
+        unsafe=held.unsafe,
         dead_letters=letters,
         **found,
     )

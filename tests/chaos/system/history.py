@@ -17,12 +17,16 @@ class CallPlaced:
         caller: E.164; None when the caller withheld it.
         answered: an officer pressed the key, and that webhook was acknowledged.
         acknowledged: names of the webhooks that were answered with 2xx, such as `started`, `ended`.
+        ended_s: when the webhook of its end was posted first (real, seconds since the epoch).
+        expected: what it is decided as where nothing breaks.
     """
 
     sid: str
     caller: str | None
     answered: bool = False
     acknowledged: frozenset[str] = frozenset()
+    ended_s: float | None = None
+    expected: Literal["answered", "missed", "abandoned"] = "missed"
 
     @property
     def is_known(self) -> bool:
@@ -37,6 +41,15 @@ class TextReceived:
     sid: str
     caller: str
     kind: Literal["stop", "start", "reply"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """One webhook that was answered with 2xx: the id of the event it tells, and when the answer came (real)."""
+
+    event_id: str
+    route: str
+    at_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +88,21 @@ class History:
     Attributes:
         calls: as placed.
         texts: as received from borrowers.
+        webhooks: that were acknowledged.
         posted: in the order of their arrival at the sandbox.
         appended: `call-events` and `replies`, in the order of each partition.
         lead_documents: the collection `leads`; likewise the others.
         rows: the sequencer's rows by key, as a fresh worker reads them from the changelog.
+        row_digests: of each partition, a hash over the rows, by whoever holds them: the changelog, the workers that were
+            at work, and the workers that were started afterwards.
         dead_letters: how many records each dead-letter topic holds.
+        reconciled: how many events of each type the reconciler told.
+        unsafe: how many calls went on without a safe event.
     """
 
     calls: Sequence[CallPlaced] = ()
     texts: Sequence[TextReceived] = ()
+    webhooks: Sequence[Acknowledged] = ()
     posted: Sequence[Posted] = ()
     appended: Sequence[Appended] = ()
     lead_documents: Sequence[Document] = ()
@@ -93,4 +112,7 @@ class History:
     task_log: Sequence[Document] = ()
     pending_timers: Sequence[Document] = ()
     rows: Mapping[str, Document] = field(default_factory=dict)
+    row_digests: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     dead_letters: Mapping[str, int] = field(default_factory=dict)
+    reconciled: Mapping[str, int] = field(default_factory=dict)
+    unsafe: int = 0

@@ -1,10 +1,13 @@
-"""A small TCP proxy on 127.0.0.1 whose connections can be cut, and which can refuse new ones."""
+"""A small TCP proxy on 127.0.0.1 whose connections can be cut or made slow, and which can refuse new ones."""
 
 import asyncio
 import contextlib
 from typing import Self
 
+from services.runtime.clock import monotonic_s
+
 CHUNK_BYTES = 64 * 1024
+CHUNKS_ON_THE_WAY = 64
 
 
 class Proxy:
@@ -12,6 +15,10 @@ class Proxy:
 
     Args:
         port: the server's port on 127.0.0.1.
+
+    Attributes:
+        refusing: new connections are reset.
+        delay_s: how much later every byte arrives, each way; bytes on their way do not wait for each other.
     """
 
     def __init__(self, port: int) -> None:
@@ -20,6 +27,7 @@ class Proxy:
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.refusing = False
+        self.delay_s = 0.0
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -54,8 +62,8 @@ class Proxy:
         both = {writer, upstream_writer}
         self._open |= both
         pumps = [
-            asyncio.create_task(_pump(reader, upstream_writer)),
-            asyncio.create_task(_pump(upstream_reader, writer)),
+            asyncio.create_task(self._pump(reader, upstream_writer)),
+            asyncio.create_task(self._pump(upstream_reader, writer)),
         ]
         self._tasks.update(pumps)
         try:
@@ -69,9 +77,24 @@ class Proxy:
             self._open -= both
             self._tasks.difference_update(pumps)
 
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass bytes on, each after the delay that held when it came; end when a side ends."""
+        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS_ON_THE_WAY)
+        writing = asyncio.create_task(_write(queue, writer))
+        try:
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(CHUNK_BYTES):
+                    await queue.put((monotonic_s() + self.delay_s, data))
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+async def _write(queue: "asyncio.Queue[tuple[float, bytes]]", writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(ConnectionError):
-        while data := await reader.read(CHUNK_BYTES):
+        while True:
+            due_s, data = await queue.get()
+            if (wait := due_s - monotonic_s()) > 0:
+                await asyncio.sleep(wait)
             writer.write(data)
             await writer.drain()

@@ -1,32 +1,35 @@
-"""Kafka, mongod, the sandbox and every service, some of them twice: started, broken, supervised, stopped."""
+"""Two brokers, mongod, the sandbox and every service, some of them twice: started, broken, supervised, stopped."""
 
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import aiohttp
 
-from deploy.local.kafka import LocalKafka
 from deploy.local.mongo import LocalMongo
 from deploy.local.system import SERVICES, System, SystemFailure, fresh_name
 from schemas.topics import topics_of
 from services.runtime.clock import FileClock, monotonic_s, write_clock
-from services.runtime.topics_admin import create_topics
+from tests.chaos.system.cluster import Broker, Cluster
 from tests.chaos.system.proxy import Proxy
-from tests.chaos.system.schedule import Fault, Kind
+from tests.chaos.system.schedule import FIRST, KAFKA, MONGO, PROVIDER, SECOND, Fault, Kind
 
 RESTART_AFTER_S: Final = 0.5
 DOUBT_WAIT_S: Final = "5"
 """A text in doubt is looked up this soon after its deadline (60 s outside tests)."""
 TERM_LIMIT_S: Final = 40.0
+SLOW_S: Final = 0.3
+"""How much later every byte to and from a slow broker arrives."""
+SPOOLS: Final = "spools"
 
 T = TypeVar("T")
 
@@ -39,11 +42,13 @@ class Stage:
         folder: for data and logs.
         instances: of each service.
         clock_start: where the virtual clock starts; it runs at the real rate.
+        seed: says which partitions are on one broker alone.
     """
 
     folder: Path
     instances: int
     clock_start: datetime
+    seed: int = 1
     say: Callable[[str], None] = print
     systems: list[System] = field(default_factory=list)
     exits: dict[str, list[int]] = field(default_factory=dict)
@@ -52,7 +57,7 @@ class Stage:
     def __post_init__(self) -> None:
         # The kernel kills a server when the *thread* that started it ends: this one lives as long as the stage.
         self._servers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="servers")
-        self._kafka, self._mongo = LocalKafka(self.folder / "kafka"), LocalMongo(self.folder / "mongo")
+        self._kafka, self._mongo = Cluster(self.folder), LocalMongo(self.folder / "mongo")
         self.clock_path = self.folder / "clock.json"
         self._supervisors: list[asyncio.Task[None]] = []
         self._down_for: dict[tuple[int, str], float] = {}
@@ -86,16 +91,23 @@ class Stage:
         return self
 
     async def _start(self) -> None:
+        for proxy in self._kafka.proxies:
+            await self._stack.enter_async_context(proxy)
+        self._kafka.make()
         await self._in_thread(self._kafka.start)
         await self._in_thread(self._mongo.start)
         prefix = f"{fresh_name()}-"
-        await create_topics(self.kafka, 1, topics_of(prefix))
+        await self._kafka.create_topics(topics_of(prefix), self.seed)
         write_clock(self.clock_path, self.clock_start, 1.0)
         self.mongo_proxy = await self._stack.enter_async_context(Proxy(self._mongo.port))
         mongodb = f"mongodb://127.0.0.1:{self.mongo_proxy.port}/?directConnection=true"
         database = fresh_name()
         for n in range(self.instances):
-            env = {"RINGBACK_INSTANCE": f"chaos-{n}", "RINGBACK_DOUBT_WAIT_S": DOUBT_WAIT_S}
+            env = {
+                "RINGBACK_INSTANCE": f"chaos-{n}",
+                "RINGBACK_DOUBT_WAIT_S": DOUBT_WAIT_S,
+                "RINGBACK_SPOOL_DIR": str(self.folder / SPOOLS / str(n)),
+            }
             system = System(
                 self.kafka,
                 mongodb,
@@ -188,6 +200,59 @@ class Stage:
         now = FileClock(self.clock_path).now()
         write_clock(self.clock_path, now + timedelta(seconds=seconds), 1.0)
 
+    async def fresh_sequencers(self) -> None:
+        """Kill every sequencer and wait until others have read the rows anew."""
+        for system in self.systems:
+            running = system.running["sequencer"]
+            running.process.kill()
+            await running.process.wait()
+        await asyncio.sleep(0.1)
+        await self.ready()
+        await self.idle()
+
+    async def row_digests(self) -> dict[int, str]:
+        """Return the hash over the rows of each partition, from the worker that holds it."""
+        found: dict[int, str] = {}
+        async with aiohttp.ClientSession() as http:
+            for system in self.systems:
+                async with http.get(f"{system.running['sequencer'].ops}/state") as answer:
+                    state: dict[str, Any] = await answer.json()
+                found |= {int(partition): told for partition, told in state["rows"].items()}
+        return found
+
+    async def reconcile(self, calls: list[dict[str, Any]], limit_s: float = 90.0) -> dict[str, int]:
+        """Have the phone company list its calls and the reconciler make one pass; return what it told, by type.
+
+        Raises:
+            SystemFailure: no pass is finished in time.
+        """
+        system, until = self.first, monotonic_s() + limit_s
+        async with aiohttp.ClientSession() as http:
+            for at in range(0, len(calls), 5000):
+                body = {"calls": calls[at : at + 5000]}
+                async with http.post(f"{system.sandbox_url}/_control/calls", json=body) as answer:
+                    answer.raise_for_status()
+            mine = system.env["RINGBACK_SPOOL_DIR"]
+            system.env["RINGBACK_SPOOL_DIR"] = str(self.folder / SPOOLS)
+            try:
+                await system.launch("reconciler")
+            finally:
+                system.env["RINGBACK_SPOOL_DIR"] = mine
+            told: dict[str, int] = {}
+            while not told.get("passes"):
+                if monotonic_s() > until:
+                    raise SystemFailure(f"the reconciler has finished no pass within {limit_s:.0f} s")
+                await asyncio.sleep(0.5)
+                async with http.get(f"{system.running['reconciler'].ops}/metrics") as answer:
+                    told = _reconciled(await answer.text())
+        await system.stop("reconciler")
+        return {kind: count for kind, count in told.items() if kind != "passes"}
+
+    def unsafe(self) -> int:
+        """Return how many calls went on without a safe event."""
+        logs = [self.folder / f"instance-{n}" / "ingest.log" for n in range(len(self.systems))]
+        return sum(log.read_text(errors="replace").count("call_goes_on_unsafe") for log in logs if log.exists())
+
     # --- breaking ----------------------------------------------------------------------------------------------------
 
     async def break_with(self, fault: Fault) -> None:
@@ -203,20 +268,35 @@ class Stage:
             self._broken.discard(key)
 
     async def _do(self, fault: Fault) -> None:
-        if fault.target == "Kafka":
-            await self._break_server(self._kafka, fault)
-        elif fault.target == "mongod" and fault.kind in (Kind.KILL, Kind.PAUSE):
-            await self._break_server(self._mongo, fault)
-        elif fault.target in ("mongod", "provider"):
-            await self._break_proxy(self.mongo_proxy if fault.target == "mongod" else self.provider_proxy, fault)
+        if fault.target == KAFKA:
+            await self._break_kafka(fault)
+            return
+        proxies = {
+            FIRST: self._kafka.proxies[0], SECOND: self._kafka.proxies[1],
+            MONGO: self.mongo_proxy, PROVIDER: self.provider_proxy,
+        }  # fmt: skip
+        servers: dict[str, Broker | LocalMongo] = {
+            FIRST: self._kafka.brokers[0],
+            SECOND: self._kafka.brokers[1],
+            MONGO: self._mongo,
+        }
+        if fault.kind in (Kind.CUT, Kind.REFUSE, Kind.SLOW):
+            await self._break_proxy(proxies[fault.target], fault)
+        elif fault.target in servers:
+            await self._break_server(servers[fault.target], fault)
         else:
             await self._break_service(fault)
 
-    async def _break_server(self, server: LocalKafka | LocalMongo, fault: Fault) -> None:
-        if fault.kind is Kind.KILL:
+    async def _break_kafka(self, fault: Fault) -> None:
+        """Kill both brokers."""
+        await asyncio.gather(*(self.break_with(replace(fault, target=target)) for target in (FIRST, SECOND)))
+
+    async def _break_server(self, server: Broker | LocalMongo, fault: Fault) -> None:
+        if fault.kind in (Kind.KILL, Kind.AWAY):
             await self._in_thread(server.kill)
             await asyncio.sleep(fault.for_s)
-            await self._in_thread(server.start)
+            await self._in_thread(server.launch)
+            await self._in_thread(server.wait_until_ready)
             return
         pid = server.pid
         os.kill(pid, signal.SIGSTOP)
@@ -224,10 +304,13 @@ class Stage:
         os.kill(pid, signal.SIGCONT)
 
     async def _break_proxy(self, proxy: Proxy, fault: Fault) -> None:
-        proxy.refusing = fault.kind is Kind.REFUSE
-        proxy.cut()
+        if fault.kind is Kind.SLOW:
+            proxy.delay_s = SLOW_S
+        else:
+            proxy.refusing = fault.kind is Kind.REFUSE
+            proxy.cut()
         await asyncio.sleep(fault.for_s)
-        proxy.refusing = False
+        proxy.refusing, proxy.delay_s = False, 0.0
 
     async def _break_service(self, fault: Fault) -> None:
         system, key = self.systems[fault.instance], (fault.instance, fault.target)
@@ -251,6 +334,17 @@ class Stage:
         except TimeoutError:
             self.breaches.append(f"{fault.target}/{fault.instance} did not stop within {TERM_LIMIT_S:.0f} s of SIGTERM")
             running.process.kill()
+
+
+def _reconciled(metrics: str) -> dict[str, int]:
+    """Return the reconciler's finished passes and what it told, by type."""
+    found = {}
+    for line in metrics.splitlines():
+        if told := re.fullmatch(r'ringback_reconciled_events_total{type="(.+)"} (.+)', line):
+            found[told[1]] = int(float(told[2]))
+        elif told := re.fullmatch(r"ringback_reconciler_passes_total (.+)", line):
+            found["passes"] = int(float(told[1]))
+    return found
 
 
 async def _unready(system: System, http: aiohttp.ClientSession) -> list[str]:

@@ -1,15 +1,35 @@
 """The chaos checker itself: each planted loss, repetition or late text is found, and a good run is clean."""
 
+import random
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from schemas.topics import TOPICS
+from services.sequencer.domain.row import CallerSequence, Phase, Row, StepState, StepStatus
+from services.sequencer.domain.row_json import dump
 from tests.chaos.system.checker import CHECKS, check
-from tests.chaos.system.history import Appended, CallPlaced, History, Posted, TextReceived
-from tests.chaos.system.schedule import draw
+from tests.chaos.system.cluster import replicas
+from tests.chaos.system.history import Acknowledged, Appended, CallPlaced, History, Posted, TextReceived
+from tests.chaos.system.run import first_texts_s
+from tests.chaos.system.schedule import KINDS, WEIGHTS, Kind, draw, scene
+from tests.unit.sequencer.build import CADENCES, DAY, LEAD, MORNING, T0
 
 CALLER, CALL, TEXT = "+12125550101", "CA1", "SM9"
+
+
+def stored(phase: Phase = Phase.IDLE, **statuses: StepStatus) -> dict[str, Any]:
+    """Return a row as it is stored; every step is sent where nothing else is said."""
+    steps = tuple(
+        StepState(name=step.name, status=statuses.get(step.name.replace("-", "_"), StepStatus.SENT), at=T0)
+        for step in CADENCES["missed-call"].steps
+    )
+    found = CallerSequence(cadence="missed-call", local_day=DAY, call_ended_at=T0, morning=MORNING, steps=steps)
+    return dump(Row(phase=phase, lead_id=LEAD, lead_seq=1, sequence=found, last_event="e9"))
+
+
+ROW = stored()
 
 
 def good() -> History:
@@ -18,7 +38,9 @@ def good() -> History:
         calls=[CallPlaced(sid=CALL, caller=CALLER, acknowledged=frozenset({"started", "ended"}))],
         texts=[TextReceived(sid=TEXT, caller=CALLER, kind="stop")],
         posted=[Posted(to=CALLER, at_s=100.0, touch_id="t1", sid="SM1")],
-        appended=[Appended(event_id="e1", type="reply.received", caller=CALLER, body="STOP", at_s=110.0)],
+        appended=[
+            Appended(event_id=f"twilio:{TEXT}:received", type="reply.received", caller=CALLER, body="STOP", at_s=110.0)
+        ],
         lead_documents=[
             {"_id": "l1", "caller": CALLER, "owner_id": "dana", "task": {"task_id": "k1"}, "texting": "stopped"}
         ],
@@ -27,7 +49,9 @@ def good() -> History:
         delivery_documents=[
             {"_id": "t1", "caller": CALLER, "sequence_id": "s1", "step": "text-now", "state": "delivered", "sid": "SM1"}
         ],
-        rows={"lender:" + CALLER: {"s": ["c", "2026-03-11", 1, None, [["text-now", "sent", 1, 1, ""]]]}},
+        webhooks=[Acknowledged(event_id=f"twilio:{TEXT}:received", route="/sms", at_s=110.1)],
+        rows={"lender:" + CALLER: ROW},
+        row_digests={"the changelog": {0: "abc"}, "the workers at work": {0: "abc"}, "fresh workers": {0: "abc"}},
         dead_letters={"leads.dlq": 0},
     )
 
@@ -67,6 +91,19 @@ DELIVERY = {"_id": "t2", "caller": CALLER, "sequence_id": "s1", "step": "text-no
         ("left open", {"delivery_documents": [{**good().delivery_documents[0], "state": "posting"}]}),
         ("left open", {"pending_timers": [{"_id": "x", "step": "text-10min"}]}),
         ("left open", {"rows": {"k": {"s": ["c", "d", 1, None, [["text-10min", "waiting", 1, None, ""]]]}}}),
+        ("record lost", {"webhooks": [Acknowledged(event_id="twilio:CA9:ended:completed", route="/call-status", at_s=9.0)]}),
+        ("record lost", {"webhooks": [Acknowledged(event_id="twilio:CA9:answered", route="/leg", at_s=9.0)]}),
+        ("wrong outcome", {"call_documents": [{"call_id": CALL, "outcome": "answered"}]}),
+        ("wrong outcome", {"appended": [Appended(event_id="a", type="call.leg_answered", caller=CALLER, call_id=CALL,
+                                                 at_s=199.0)]}),
+        ("doubt without a task", {"delivery_documents": [{**good().delivery_documents[0], "state": "unknown"}],
+                                  "lead_documents": [{**good().lead_documents[0], "task": None}]}),
+        ("row unsound", {"rows": {"k": {"v": 1}}}),
+        ("row unsound", {"rows": {"k": stored(Phase.RECOVERING)}}),
+        ("row unsound", {"rows": {"k": stored(text_now=StepStatus.DUE)}}),
+        ("row unsound", {"rows": {"k": stored(Phase.STOPPED, call_morning=StepStatus.TIMED)}}),
+        ("rows differ", {"row_digests": {**good().row_digests, "fresh workers": {0: "other"}}}),
+        ("rows differ", {"row_digests": {**good().row_digests, "the workers at work": {}}}),
         ("task without an owner", {"lead_documents": [{**good().lead_documents[0], "owner_id": None}]}),
         ("two leads of a caller", {"lead_documents": [*good().lead_documents, *good().lead_documents]}),
         ("dead letters", {"dead_letters": {"leads.dlq": 1}}),
@@ -107,3 +144,55 @@ def test_same_seed_draws_the_same_faults_in_the_order_of_their_time() -> None:
     assert one != other
     assert len(one) >= 10
     assert [fault.at_s for fault in one] == sorted(fault.at_s for fault in one)
+
+
+def test_key_press_of_a_call_that_went_on_unsafe_may_be_lost_and_nothing_else() -> None:
+    pressed = Acknowledged(event_id="twilio:CA9:answered", route="/leg", at_s=9.0)
+    assert "record lost" not in broken(webhooks=[pressed], unsafe=1)
+    assert "record lost" in broken(webhooks=[pressed, pressed], unsafe=1)
+    assert "record lost" in broken(webhooks=[replace(pressed, event_id="twilio:CA9:ended:completed")], unsafe=1)
+
+
+def test_answer_that_was_proved_after_the_decision_is_no_breach() -> None:
+    proof = Appended(event_id="a", type="call.leg_answered", caller=CALLER, call_id=CALL, at_s=199.0)
+    late = [{"call_id": CALL, "outcome": "missed", "late_answer": True}]
+    assert "wrong outcome" not in broken(appended=[*good().appended, proof], call_documents=late)
+
+
+def test_what_was_spooled_and_who_was_texted_are_counted() -> None:
+    late = replace(good().appended[0], at_s=115.0)
+    counts = check(replace(good(), appended=[late])).counts
+    assert counts["of these before Kafka had them (spooled)"] == 1
+    assert counts["of these texted, in percent"] == 100
+    assert check(replace(good(), posted=[], delivery_documents=[])).counts["of these texted, in percent"] == 0
+
+
+def test_first_texts_count_from_the_first_end_of_a_missed_call() -> None:
+    missed = replace(good().calls[0], ended_s=99.0)
+    assert first_texts_s([missed, replace(missed, ended_s=99.5)], good().posted) == [1.0]
+    assert first_texts_s([replace(missed, answered=True)], good().posted) == []
+
+
+def test_run_has_as_many_kills_as_it_was_asked_for() -> None:
+    assert sum(fault.is_kill for fault in draw(11, 600.0, instances=2, min_kills=40)) >= 40
+
+
+def test_every_target_can_be_broken_and_every_kind_is_drawn() -> None:
+    assert set(WEIGHTS) == set(KINDS)
+    assert {kind for kinds in KINDS.values() for kind in kinds} == set(Kind)
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("kafka-down", 300.0), ("mongo-down", 120.0)])
+def test_scene_is_one_outage_under_load_with_load_before_and_after(name: str, seconds: float) -> None:
+    total, (outage,) = scene(name)
+    assert outage.for_s == seconds
+    assert 0 < outage.at_s < outage.at_s + outage.for_s < total
+
+
+def test_one_partition_of_each_topic_is_on_one_broker_alone_and_the_changelog_is_led_by_that_broker() -> None:
+    for topic in TOPICS:
+        placed = replicas(topic, random.Random(1))
+        assert sorted(placed) == list(range(topic.partitions))
+        assert [brokers for brokers in placed.values() if len(brokers) == 1] == [[2]]
+        if topic.cleanup == "compact":
+            assert {brokers[0] for brokers in placed.values()} == {2}

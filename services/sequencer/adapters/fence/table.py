@@ -1,7 +1,10 @@
 """The one table: rows as JSON bytes in memory; each write is a changelog record whose acknowledgement is awaited."""
 
 import asyncio
+import hashlib
 import json
+from collections import defaultdict
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +12,14 @@ import faust
 from faust.types import TP
 
 TableRow = dict[str, Any]
+
+
+def digest(rows: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return a hash over rows by their keys, the same for the same rows in any order."""
+    hashed = hashlib.sha256()
+    for key, value in sorted(rows):
+        hashed.update(len(key).to_bytes(4) + key + len(value).to_bytes(4) + value)
+    return hashed.hexdigest()
 
 
 class DurableTable(faust.Table):  # type: ignore[misc]
@@ -60,6 +71,13 @@ class DurableTable(faust.Table):  # type: ignore[misc]
         for key in [key for key, at in store._key_partition.items() if at == partition]:
             store.data.pop(key, None)
             store._key_partition.pop(key, None)
+
+    def digests(self) -> dict[int, str]:
+        """Return of each partition a hash over its rows in the order of their keys."""
+        store, rows = self.data, defaultdict[int, list[tuple[bytes, bytes]]](list)
+        for key, value in store.data.items():
+            rows[store._key_partition[key]].append((key, value))
+        return {partition: digest(found) for partition, found in rows.items()}
 
     def changelog_tp(self, partition: int) -> TP:
         """Return the changelog's partition for rows of a source partition."""

@@ -1,0 +1,172 @@
+"""Two Kafka brokers, each behind a proxy of its own, so that one can be killed, halted, cut off or made slow alone.
+
+Every partition is on both brokers, but for one partition of each topic, which is on the second alone: while that broker is
+away, that partition has no leader. The sequencer's changelog is led by the second broker and what it sends by the first, so
+that a slow second broker is a slow changelog (a text may then leave before its row is acknowledged, if anything lets it).
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import re
+import secrets
+import signal
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from deploy.local.kafka import PROPERTIES, LocalKafka
+from deploy.local.process import free_ports
+from schemas.topics import Topic
+from tests.chaos.system.proxy import Proxy
+
+CHANGED: Final = {
+    "offsets.topic.replication.factor": "2",
+    "min.insync.replicas": "1",
+    "inter.broker.listener.name": "INTERNAL",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT",
+    # Leaders go back to where they belong soon after a broker is back: the scenes need them there.
+    "leader.imbalance.check.interval.seconds": "3",
+    "leader.imbalance.per.broker.percentage": "0",
+}
+BOTH: Final = ((1, 2), (2, 1))
+FIRST_LEADS: Final = frozenset({"touches", "sequencer-timers"})
+"""What the sequencer sends; its changelog is led by the other broker."""
+
+
+class Broker(LocalKafka):
+    """One of two: the first is the controller too.
+
+    Args:
+        folder: for its data.
+        node: 1 or 2.
+        ports: its own listener's, the internal one's, the controller's.
+        advertised: the port that clients are told, a proxy's.
+    """
+
+    def __init__(self, folder: Path, node: int, ports: tuple[int, int, int], advertised: int) -> None:
+        super().__init__(folder, port=ports[0])
+        self.node, self._internal, self._controller = node, ports[1], ports[2]
+        self._advertised = advertised
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped or killed since."""
+        return self._server is not None
+
+    def _prepared(self) -> tuple[str, Sequence[str], Path]:
+        name, command, log = super()._prepared()
+        properties = self.folder / "server.properties"
+        properties.write_text(self._properties())
+        meta = self.folder / "data" / "meta.properties"
+        if self.node != 1 and "node.id=1\n" in (said := meta.read_text()):
+            directory = urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+            said = said.replace("node.id=1\n", f"node.id={self.node}\n")
+            meta.write_text(re.sub(r"directory\.id=.*", f"directory.id={directory}", said))
+        return f"{name} {self.node}", command, log
+
+    def _properties(self) -> str:
+        found = dict(
+            line.split("=", 1)
+            for line in PROPERTIES.format(
+                port=self.port, controller=self._controller, data=self.folder / "data"
+            ).splitlines()
+        )
+        own, inside = f"PLAINTEXT://127.0.0.1:{self.port}", f"INTERNAL://127.0.0.1:{self._internal}"
+        found |= CHANGED
+        found["node.id"] = str(self.node)
+        found["listeners"] = f"{own},{inside}"
+        found["advertised.listeners"] = f"PLAINTEXT://127.0.0.1:{self._advertised},{inside}"
+        if self.node == 1:
+            found["listeners"] += f",CONTROLLER://127.0.0.1:{self._controller}"
+        else:
+            found["process.roles"] = "broker"
+        return "".join(f"{name}={value}\n" for name, value in found.items())
+
+
+class Cluster:
+    """Both brokers and their proxies.
+
+    Args:
+        folder: for their data and logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        first, second, inside1, inside2, controller = free_ports(5)
+        self.proxies = [Proxy(first), Proxy(second)]
+        self._folder = folder
+        self._ports = [(first, inside1, controller), (second, inside2, controller)]
+        self.brokers: list[Broker] = []
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Both, through their proxies."""
+        return ",".join(f"127.0.0.1:{proxy.port}" for proxy in self.proxies)
+
+    def make(self) -> None:
+        """Make the brokers; their proxies must be there."""
+        self.brokers = [
+            Broker(self._folder / f"kafka-{n + 1}", n + 1, self._ports[n], self.proxies[n].port) for n in range(2)
+        ]
+
+    def start(self) -> None:
+        """Start both side by side, each that does not run."""
+        started = [broker for broker in self.brokers if not broker.is_running]
+        for broker in started:
+            broker.launch()
+        for broker in started:
+            broker.wait_until_ready()
+
+    def stop(self) -> None:
+        """Stop both: the second first, whose controller is the first."""
+        for broker in reversed(self.brokers):
+            if broker.is_running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(broker.pid, signal.SIGCONT)
+                broker.kill()  # nobody needs their data any more
+
+    async def create_topics(self, topics: Sequence[Topic], seed: int) -> None:
+        """Create topics on both brokers, with one partition of each on the second alone."""
+        dice = random.Random(f"topics:{seed}")
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        await admin.start()
+        try:
+            answer = await admin.create_topics(
+                [
+                    NewTopic(
+                        topic.name,
+                        -1,
+                        -1,
+                        replica_assignments=replicas(topic, dice),
+                        topic_configs=topic.settings,
+                    )
+                    for topic in topics
+                ]
+            )
+            if wrong := [line for line in answer.topic_errors if line[1]]:
+                raise OSError(f"topics cannot be made: {wrong}")
+            async with asyncio.timeout(30):
+                while any(
+                    part["leader"] < 0
+                    for entry in await admin.describe_topics([topic.name for topic in topics])
+                    for part in entry["partitions"] or [{"leader": -1}]
+                ):
+                    await asyncio.sleep(0.1)
+        finally:
+            await admin.close()
+
+
+def replicas(topic: Topic, dice: random.Random) -> dict[int, list[int]]:
+    """Return which brokers hold each partition, the leader first; one partition is on the second broker alone."""
+    if topic.cleanup == "compact":
+        found = {n: [2, 1] for n in range(topic.partitions)}
+    elif topic.name in FIRST_LEADS:
+        found = {n: [1, 2] for n in range(topic.partitions)}
+    else:
+        found = {n: list(BOTH[n % 2]) for n in range(topic.partitions)}
+    found[dice.randrange(topic.partitions)] = [2]
+    return found
