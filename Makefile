@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-containers check facts fmt bench chaos chaos-system up down venv schemas
+.PHONY: help demo test test-containers check facts fmt bench chaos chaos-full up down venv schemas
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -43,11 +43,11 @@ fmt: $(STAMP) ## Format the code and apply the linter's fixes
 bench: $(STAMP) ## Measure end-to-end latency and the sequencer's rate; prints tables, writes bench.json
 	@$(BIN)/ringback bench $(ARGS)
 
-chaos: $(STAMP) ## Run the tests that kill, pause and restart processes, in their long form
-	@RINGBACK_CHAOS_ROUNDS=$${RINGBACK_CHAOS_ROUNDS:-60} $(BIN)/pytest tests/chaos $(ARGS)
-
-chaos-system: $(STAMP) ## Run the whole system under seeded faults, then check every promise (ARGS="--seed 7 --minutes 1")
+chaos: $(STAMP) ## Run the whole system under seeded faults, then check every promise (ARGS="--seed 7 --minutes 3")
 	@$(BIN)/python -m tests.chaos.system $(ARGS)
+
+chaos-full: $(STAMP) ## Run ten seeds, outages, the fence and the mutants; write docs/reliability.md (ARGS="--only seeds --resume")
+	@$(BIN)/python -m tests.chaos.full $(ARGS)
 
 up: $(STAMP) ## Start Kafka and MongoDB on this machine and leave them running
 	@$(BIN)/python -m deploy.local up

@@ -13,11 +13,12 @@ import re
 import secrets
 import signal
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.protocol.admin import AlterPartitionReassignmentsRequest
 
 from deploy.local.kafka import PROPERTIES, LocalKafka
 from deploy.local.process import free_ports
@@ -33,6 +34,7 @@ CHANGED: Final = {
     "leader.imbalance.check.interval.seconds": "3",
     "leader.imbalance.per.broker.percentage": "0",
 }
+MOVE_LIMIT_S: Final = 60.0
 BOTH: Final = ((1, 2), (2, 1))
 FIRST_LEADS: Final = frozenset({"touches", "sequencer-timers"})
 """What the sequencer sends; its changelog is led by the other broker."""
@@ -130,43 +132,53 @@ class Cluster:
                 broker.kill()  # nobody needs their data any more
 
     async def create_topics(self, topics: Sequence[Topic], seed: int) -> None:
-        """Create topics on both brokers, with one partition of each on the second alone."""
+        """Create topics on both brokers, then leave one partition of each on the second alone.
+
+        Raises:
+            OSError: Kafka refuses.
+        """
         dice = random.Random(f"topics:{seed}")
+        alone = {topic.name: dice.randrange(topic.partitions) for topic in topics}
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
         await admin.start()
         try:
-            answer = await admin.create_topics(
-                [
-                    NewTopic(
-                        topic.name,
-                        -1,
-                        -1,
-                        replica_assignments=replicas(topic, dice),
-                        topic_configs=topic.settings,
-                    )
-                    for topic in topics
-                ]
-            )
+            new = [
+                NewTopic(topic.name, -1, -1, replica_assignments=replicas(topic), topic_configs=topic.settings)
+                for topic in topics
+            ]
+            answer = await admin.create_topics(new)
             if wrong := [line for line in answer.topic_errors if line[1]]:
                 raise OSError(f"topics cannot be made: {wrong}")
-            async with asyncio.timeout(30):
-                while any(
-                    part["leader"] < 0
-                    for entry in await admin.describe_topics([topic.name for topic in topics])
-                    for part in entry["partitions"] or [{"leader": -1}]
-                ):
-                    await asyncio.sleep(0.1)
+            await _settled(admin, topics, {})
+            # Kafka wants the same number of copies of each partition of a new topic. The client has the request that
+            # changes them, and no method that sends it.
+            move = [(name, [(partition, [2], {})], {}) for name, partition in alone.items()]
+            moved = await admin._send_request(AlterPartitionReassignmentsRequest(30_000, move, {}))
+            if moved.error_code or any(part[1] for _, parts, *_ in moved.responses for part in parts):
+                raise OSError(f"partitions cannot be moved: {moved}")
+            await _settled(admin, topics, alone)
         finally:
             await admin.close()
 
 
-def replicas(topic: Topic, dice: random.Random) -> dict[int, list[int]]:
-    """Return which brokers hold each partition, the leader first; one partition is on the second broker alone."""
+async def _settled(admin: AIOKafkaAdminClient, topics: Sequence[Topic], alone: Mapping[str, int]) -> None:
+    """Wait until each partition has a leader, and those that are to be on the second broker alone are."""
+    async with asyncio.timeout(MOVE_LIMIT_S):
+        while True:
+            described = await admin.describe_topics([topic.name for topic in topics])
+            parts = [(entry["topic"], part) for entry in described for part in entry["partitions"]]
+            if len(parts) == sum(topic.partitions for topic in topics) and all(
+                part["leader"] > 0 and (alone.get(name) != part["partition"] or part["replicas"] == [2])
+                for name, part in parts
+            ):
+                return
+            await asyncio.sleep(0.1)
+
+
+def replicas(topic: Topic) -> dict[int, list[int]]:
+    """Return which brokers hold each partition of a new topic, the leader first."""
     if topic.cleanup == "compact":
-        found = {n: [2, 1] for n in range(topic.partitions)}
-    elif topic.name in FIRST_LEADS:
-        found = {n: [1, 2] for n in range(topic.partitions)}
-    else:
-        found = {n: list(BOTH[n % 2]) for n in range(topic.partitions)}
-    found[dice.randrange(topic.partitions)] = [2]
-    return found
+        return {n: [2, 1] for n in range(topic.partitions)}
+    if topic.name in FIRST_LEADS:
+        return {n: [1, 2] for n in range(topic.partitions)}
+    return {n: list(BOTH[n % 2]) for n in range(topic.partitions)}
