@@ -73,7 +73,7 @@ class Worker:
         self._health.unready("rows", ROWS_WAIT)
         await self._fence.start()
         self._health.idle_checks.append(self._busy_with)
-        self._health.states["rows"] = self._fence.table.digests
+        self._health.states["rows"] = self._fence.row_digests
 
     async def run(self) -> None:
         """Work until stopped."""

@@ -24,13 +24,14 @@ BEGIN: Final = "<!-- chaos-full: begin; written by `make chaos-full` -->"
 END: Final = "<!-- chaos-full: end -->"
 SEEDS: Final = tuple(range(1, 11))
 FAULTS: Final = ("--provider-faults", "0.2")
+HEADS: Final = ("run", "calls/s", "faults / kills", "calls", "texts", "missed callers texted")
 CHECKS: Final[Mapping[str, Sequence[str]]] = {
     "lost": ("call lost", "borrower's text lost", "caller lost", "record lost", "doubt without a task"),
     "twice": ("sent twice", "two leads of a caller"),
     "late after STOP": ("late after a stop",),
     "answered, texted": ("answered caller texted",),
 }
-"""Columns of the table, and the checks that each counts; all others are counted together."""
+"""More columns of the table, and the checks that each counts; all others are counted together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +161,7 @@ def row(result: Result) -> str:
 def table(results: Sequence[Result]) -> str:
     """Return the table as Markdown, with the command and the machine."""
     commits = sorted({result.commit for result in results})
-    heads = [
-        "run", "calls/s", "faults / kills", "calls", "texts", "missed callers texted", *CHECKS, "other breaches", "s", "",
-    ]  # fmt: skip
+    heads = [*HEADS, *CHECKS, "other breaches", "s", ""]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *(row(result) for result in results)]
     return "\n".join([f"`make chaos-full` on {machine()}; commit {', '.join(commits)}.", "", *lines])
 

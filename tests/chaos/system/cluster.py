@@ -15,7 +15,7 @@ import signal
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.protocol.admin import AlterPartitionReassignmentsRequest
@@ -152,7 +152,7 @@ class Cluster:
             await _settled(admin, topics, {})
             # Kafka wants the same number of copies of each partition of a new topic. The client has the request that
             # changes them, and no method that sends it.
-            move = [(name, [(partition, [2], {})], {}) for name, partition in alone.items()]
+            move: list[Any] = [(name, [(partition, [2], {})], {}) for name, partition in alone.items()]
             moved = await admin._send_request(AlterPartitionReassignmentsRequest(30_000, move, {}))
             if moved.error_code or any(part[1] for _, parts, *_ in moved.responses for part in parts):
                 raise OSError(f"partitions cannot be moved: {moved}")

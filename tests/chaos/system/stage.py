@@ -271,10 +271,8 @@ class Stage:
         if fault.target == KAFKA:
             await self._break_kafka(fault)
             return
-        proxies = {
-            FIRST: self._kafka.proxies[0], SECOND: self._kafka.proxies[1],
-            MONGO: self.mongo_proxy, PROVIDER: self.provider_proxy,
-        }  # fmt: skip
+        first, second = self._kafka.proxies
+        proxies = {FIRST: first, SECOND: second, MONGO: self.mongo_proxy, PROVIDER: self.provider_proxy}
         servers: dict[str, Broker | LocalMongo] = {
             FIRST: self._kafka.brokers[0],
             SECOND: self._kafka.brokers[1],

@@ -49,6 +49,9 @@ class StillFence:
     async def recovery_stands(self) -> bool:
         return self.stuck
 
+    def row_digests(self) -> dict[int, str]:
+        return {3: "abc"}
+
     async def pending(self) -> dict[str, int]:
         return self.behind
 
@@ -182,3 +185,9 @@ async def test_look_at_the_fence_that_fails_is_counted_and_the_next_look_works(r
     await eventually(lambda: "fence" not in rig.health.not_ready)
     await rig.worker.watch.stop()
     await watching
+
+
+async def test_worker_tells_hashes_of_its_rows_and_nothing_else_of_them() -> None:
+    rig = Rig()
+    await rig.worker.start()
+    assert {name: told() for name, told in rig.health.states.items()} == {"rows": {3: "abc"}}

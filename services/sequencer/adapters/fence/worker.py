@@ -360,6 +360,10 @@ class Fence:
         ends = await self._ends.of([TopicPartition(self.settings.changelog_topic, number) for number in mine])
         return bool(ends) and None not in ends.values()
 
+    def row_digests(self) -> Mapping[int, str]:
+        """Return a hash over the rows of each partition of ours that has any."""
+        return dict(self.table.digests())
+
     async def pending(self) -> Mapping[str, int]:
         """Return how many events of each `topic[partition]` of ours are not finished; empty means at the end.
 
