@@ -294,7 +294,8 @@ class Stage:
             await self._in_thread(server.kill)
             await asyncio.sleep(fault.for_s)
             await self._in_thread(server.launch)
-            await self._in_thread(server.wait_until_ready)
+            # In another thread: the second broker is ready only once the first is there, which this may have to start.
+            await asyncio.to_thread(server.wait_until_ready)
             return
         pid = server.pid
         os.kill(pid, signal.SIGSTOP)
