@@ -176,7 +176,7 @@ class Stage:
                     raise SystemFailure(f"not ready after {limit_s:.0f} s: {'; '.join(waiting)}")
                 await asyncio.sleep(0.2)
 
-    async def idle(self, limit_s: float = 180.0) -> None:
+    async def idle(self, limit_s: float = 300.0) -> None:
         """Wait until nothing is under way in any process, twice running.
 
         Raises:
