@@ -26,7 +26,6 @@ from schemas.topics import Topic
 from tests.chaos.system.proxy import Proxy
 
 CHANGED: Final = {
-    "offsets.topic.replication.factor": "2",
     "min.insync.replicas": "1",
     "inter.broker.listener.name": "INTERNAL",
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT",
@@ -72,22 +71,22 @@ class Broker(LocalKafka):
         return f"{name} {self.node}", command, log
 
     def _properties(self) -> str:
-        found = dict(
-            line.split("=", 1)
-            for line in PROPERTIES.format(
-                port=self.port, controller=self._controller, data=self.folder / "data"
-            ).splitlines()
-        )
         own, inside = f"PLAINTEXT://127.0.0.1:{self.port}", f"INTERNAL://127.0.0.1:{self._internal}"
-        found |= CHANGED
-        found["node.id"] = str(self.node)
-        found["listeners"] = f"{own},{inside}"
-        found["advertised.listeners"] = f"PLAINTEXT://127.0.0.1:{self._advertised},{inside}"
-        if self.node == 1:
-            found["listeners"] += f",CONTROLLER://127.0.0.1:{self._controller}"
-        else:
-            found["process.roles"] = "broker"
-        return "".join(f"{name}={value}\n" for name, value in found.items())
+        leads = f",CONTROLLER://127.0.0.1:{self._controller}" if self.node == 1 else ""
+        made = PROPERTIES.format(
+            roles="broker,controller" if self.node == 1 else "broker",
+            node_id=self.node,
+            voter=1,
+            controller=self._controller,
+            listeners=f"{own},{inside}{leads}",
+            data=self.folder / "data",
+            copies=2,
+        )
+        advertised = f"PLAINTEXT://127.0.0.1:{self._advertised},{inside}"
+        found = dict(line.split("=", 1) for line in made.splitlines())
+        return "".join(
+            f"{name}={value}\n" for name, value in {**found, **CHANGED, "advertised.listeners": advertised}.items()
+        )
 
 
 class Cluster:
