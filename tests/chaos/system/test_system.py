@@ -6,7 +6,8 @@ import pytest
 
 from tests.chaos.system.run import Plan, run
 
-SEED = 7
+SEED = 247
+"""Its two minutes break nearly everything: each server, each service, both brokers, a partition, the changelog."""
 RATE = 5.0
 """Calls a second: the lowest of the suite, which every machine that runs the tests keeps up with."""
 
