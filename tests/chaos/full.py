@@ -74,7 +74,7 @@ def parts() -> list[Part]:
         Part(
             group="long",
             name="seed 11, 10 min, at least 30 kills",
-            command=(*system, "--seed", "11", "--minutes", "10", "--min-kills", "36", *FAULTS),
+            command=(*system, "--seed", "11", "--minutes", "10", "--min-kills", "30", *FAULTS),
             limit_s=1800,
         )
     )

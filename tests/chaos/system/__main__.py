@@ -31,6 +31,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--min-kills", type=int, default=0, help="kill -9 at least so often")
     parser.add_argument("--provider-faults", type=float, default=0.0, help="share of sends that fail in some way")
     parser.add_argument("--scene", choices=SCENES, help="one outage under load instead of drawn faults")
+    parser.add_argument("--outage-s", type=float, help="another length of the scene's outage")
     parser.add_argument(
         "--no-faults", action="store_true", help="load alone: what the checker says must then be nothing"
     )
@@ -48,7 +49,7 @@ def show(outcome: Outcome, console: Console) -> None:
     table.add_row("webhooks never acknowledged", str(outcome.unacknowledged))
     table.add_row("first text, p50 / p99 ms", " / ".join(f"{ms:.0f}" for ms in outcome.first_text_ms.values()))
     table.add_row("slowest TwiML, ms", f"{outcome.voice_ms_max:.0f}")
-    table.add_row("faults", str(len(plan.schedule())))
+    table.add_row("faults", str(len(outcome.done)))
     table.add_row("of these kills", str(outcome.kills))
     table.add_row("processes that ended", str(sum(len(codes) for codes in outcome.exits.values())))
     console.print(table)
@@ -61,7 +62,10 @@ def plans(given: argparse.Namespace, rate: float) -> Sequence[Plan]:
     """Return what to run."""
     seeds: Sequence[int] = given.seed or [1]
     if given.scene:
-        return [scene_plan(given.scene, seed, rate, given.instances) for seed in seeds]
+        return [
+            scene_plan(given.scene, seed=seed, rate=rate, instances=given.instances, for_s=given.outage_s)
+            for seed in seeds
+        ]
     return [
         Plan(
             seed=seed,
@@ -84,7 +88,7 @@ def main() -> int:
     def say(line: str) -> None:
         console.print(line, highlight=False)
 
-    folder = given.folder or Path(tempfile.mkdtemp(prefix="ringback-chaos-"))
+    folder = given.folder.absolute() if given.folder else Path(tempfile.mkdtemp(prefix="ringback-chaos-"))
     rate = given.rate or asyncio.run(rate_of(given.instances, folder / "rate", say))
     for plan in plans(given, rate):
         own = folder / f"{plan.scene or 'seed'}-{plan.seed}"

@@ -93,9 +93,10 @@ def draw(seed: int, seconds: float, *, every_s: float = 6.0, instances: int = 1,
     return sorted(found, key=lambda fault: fault.at_s)
 
 
-def scene(name: str) -> tuple[float, Sequence[Fault]]:
-    """Return how long an outage's run is, and the outage."""
-    target, for_s = SCENES[name]
+def scene(name: str, for_s: float | None = None) -> tuple[float, Sequence[Fault]]:
+    """Return how long an outage's run is, and the outage; `for_s` is another length of it."""
+    target, usual_s = SCENES[name]
+    for_s = for_s or usual_s
     outage = Fault(at_s=BEFORE_SCENE_S, kind=Kind.KILL, target=target, for_s=for_s)
     return BEFORE_SCENE_S + for_s + AFTER_SCENE_S, (outage,)
 

@@ -53,6 +53,8 @@ class Stage:
     systems: list[System] = field(default_factory=list)
     exits: dict[str, list[int]] = field(default_factory=dict)
     breaches: list[str] = field(default_factory=list)
+    done: list[Fault] = field(default_factory=list)
+    """The faults that happened: what is broken already is not broken again."""
 
     def __post_init__(self) -> None:
         # The kernel kills a server when the *thread* that started it ends: this one lives as long as the stage.
@@ -258,14 +260,19 @@ class Stage:
     async def break_with(self, fault: Fault) -> None:
         """Do what a fault says, and put it right after its time; what is broken already is left alone."""
         key = (fault.target, fault.instance)
-        if key in self._broken:
+        if key in self._broken or (fault.target in SERVICES and self._is_down(fault)):
             return
         self._broken.add(key)
         self.say(str(fault))
+        self.done.append(fault)
         try:
             await self._do(fault)
         finally:
             self._broken.discard(key)
+
+    def _is_down(self, fault: Fault) -> bool:
+        running = self.systems[fault.instance].running.get(fault.target)
+        return running is None or running.process.returncode is not None
 
     async def _do(self, fault: Fault) -> None:
         if fault.target == KAFKA:
@@ -313,9 +320,7 @@ class Stage:
 
     async def _break_service(self, fault: Fault) -> None:
         system, key = self.systems[fault.instance], (fault.instance, fault.target)
-        running = system.running.get(fault.target)
-        if running is None or running.process.returncode is not None:
-            return  # down already, from an earlier fault
+        running = system.running[fault.target]
         if fault.kind in (Kind.PAUSE, Kind.LONG_PAUSE):
             system.pause(fault.target)
             await asyncio.sleep(fault.for_s)
