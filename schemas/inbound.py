@@ -22,6 +22,10 @@ class ReplyReceived(EventData):
     )
     media_count: int = Field(default=0, ge=0)
     received_at: Instant
+    listed: bool = Field(
+        default=False,
+        description="true: read from the provider's list because no webhook told it, so later texts may be known already",
+    )
 
 
 ReceiptStatus = Literal[

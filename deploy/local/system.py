@@ -1,4 +1,4 @@
-"""All of Ringback on one machine: the sandbox and the five services as processes, to start, watch, pause, kill and stop.
+"""All of Ringback on one machine: the sandbox, the five services and the reconciler as processes, to start, watch, pause, kill and stop.
 
 Used by `ringback demo`, `ringback bench` and the e2e tests alike, so that all three run the same system.
 """
@@ -33,10 +33,10 @@ MODULES: Mapping[str, str] = {
     "sequencer": "services.sequencer",
     "timekeeper": "services.sequencer.timekeeper",
     "notifier": "services.notifier",
+    "reconciler": "services.ingest.reconcile",
 }
-SERVICES = tuple(name for name in MODULES if name != "sandbox")
-EXTRA: Mapping[str, str] = {"reconciler": "services.ingest.reconcile"}
-"""Started only when named."""
+SERVICES = tuple(name for name in MODULES if name not in ("sandbox", "reconciler"))
+"""What a call goes through; the reconciler looks on."""
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 30.0
 READY_POLL_S = 0.05
@@ -75,6 +75,7 @@ class System:
         directory: the lender's file.
         env: more settings, by their full names.
         sandbox_args: more arguments for the sandbox.
+        without: processes that are started only by name.
         say: called with a line for each service that gets ready.
     """
 
@@ -87,6 +88,7 @@ class System:
     directory: Path = EXAMPLE_DIRECTORY
     env: dict[str, str] = field(default_factory=dict)
     sandbox_args: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     say: Callable[[str], None] = lambda _: None
     running: dict[str, Running] = field(default_factory=dict)
     _ports: dict[str, int] = field(default_factory=dict)
@@ -94,7 +96,7 @@ class System:
 
     def __post_init__(self) -> None:
         """Choose all ports now: every process gets the others' addresses, and keeps its own port when restarted."""
-        names = ["ingest", *(f"{name}-ops" for name in (*MODULES, *EXTRA)), "sandbox"]
+        names = ["ingest", *(f"{name}-ops" for name in MODULES), "sandbox"]
         self._ports = dict(zip(names, free_ports(len(names)), strict=True))
 
     @property
@@ -138,12 +140,12 @@ class System:
         }
 
     async def start(self, *names: str) -> None:
-        """Start processes side by side (all, when none is named) and wait until each says it is ready.
+        """Start processes side by side (all but `without`, when none is named) and wait until each says it is ready.
 
         Raises:
             SystemFailure: one did not get ready.
         """
-        wanted = names or tuple(MODULES)
+        wanted = names or tuple(name for name in MODULES if name not in self.without)
         await side_by_side(*(self.launch(name) for name in wanted))
         await self.ready(*wanted)
 
@@ -160,7 +162,7 @@ class System:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                {**MODULES, **EXTRA}[name],
+                MODULES[name],
                 *args,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -192,7 +194,7 @@ class System:
         Raises:
             SystemFailure: one ended, or did not get ready in time.
         """
-        wanted = [name for name in names or SERVICES if name != "sandbox"]
+        wanted = [name for name in names or self.running if name != "sandbox"]
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
             await side_by_side(*(self._ready(http, name) for name in wanted))
 
@@ -214,7 +216,7 @@ class System:
 
     async def stop(self, *names: str) -> dict[str, int]:
         """Stop processes with SIGTERM (SIGKILL after a limit), each by its own pid; return their exit codes."""
-        wanted = [name for name in reversed(names or (*MODULES, *EXTRA)) if name in self.running]
+        wanted = [name for name in reversed(names or tuple(MODULES)) if name in self.running]
         for name in wanted:
             self._signal(name, signal.SIGTERM)
         codes = {}

@@ -1,4 +1,4 @@
-"""Twilio's REST API, as far as the official SDK is used: messages (create, list, fetch) and calls (list, fetch)."""
+"""Twilio's REST API, as far as Ringback uses it: messages (create, list, fetch), calls (list, fetch) and recordings (list)."""
 
 import asyncio
 import base64
@@ -13,7 +13,7 @@ from aiohttp import web
 
 from deploy.sandbox.carrier import Carrier
 from deploy.sandbox.faults import Faults, FaultSpec
-from deploy.sandbox.model import API_VERSION, Call, Message, TwilioError, new_sid
+from deploy.sandbox.model import API_VERSION, Call, Message, Recording, TwilioError, new_sid
 from deploy.sandbox.settings import SandboxSettings
 from deploy.sandbox.store import Store
 from deploy.sandbox.webhooks import Target
@@ -111,6 +111,8 @@ class Api:
             web.get(f"{base}/Messages/{{sid}}.json", self._guarded(self.fetch_message)),
             web.get(f"{base}/Calls.json", self._guarded(self.list_calls)),
             web.get(f"{base}/Calls/{{sid}}.json", self._guarded(self.fetch_call)),
+            web.get(f"{base}/Recordings.json", self._guarded(self.list_recordings)),
+            web.get(f"{base}/Recordings/{{sid}}/Transcriptions.json", self._guarded(self.list_transcriptions)),
             web.route("*", f"/{API_VERSION}/{{tail:.*}}", self._guarded(self.nothing_here)),
         ]
 
@@ -297,7 +299,31 @@ class Api:
             raise TwilioError(404, 20404, f"The requested resource {request.path[:200]} was not found")
         return web.json_response(call.payload(self._settings.account_sid))
 
-    def _page(self, request: web.Request, key: str, rows: Iterator[Message] | Iterator[Call]) -> web.Response:
+    async def list_recordings(self, request: web.Request) -> web.StreamResponse:
+        """List newest first, filtered by CallSid and DateCreated, in pages."""
+        if failed := await self._maybe_fail(request, "list"):
+            return failed
+        call, created = request.query.get("CallSid"), _date_filter(request, "DateCreated")
+        rows = (
+            recording
+            for recording in sorted(self._store.recordings.values(), key=lambda one: one.created_at, reverse=True)
+            if (not call or recording.call_sid == call) and (created is None or created(recording.created_at))
+        )
+        return self._page(request, "recordings", rows)
+
+    async def list_transcriptions(self, request: web.Request) -> web.StreamResponse:
+        """List a recording's; at most one, so in one page."""
+        if failed := await self._maybe_fail(request, "list"):
+            return failed
+        recording = self._store.recordings.get(request.match_info["sid"])
+        if recording is None:
+            raise TwilioError(404, 20404, f"The requested resource {request.path[:200]} was not found")
+        found = recording.transcriptions(self._settings.account_sid)
+        return web.json_response({"transcriptions": found, "page": 0, "next_page_uri": None})
+
+    def _page(
+        self, request: web.Request, key: str, rows: Iterator[Message] | Iterator[Call] | Iterator[Recording]
+    ) -> web.Response:
         size = _number(request, "PageSize", 50, 1, PAGE_MAX)
         page = _number(request, "Page", 0, 0, 1_000_000)
         token = request.query.get("PageToken", "")
@@ -305,7 +331,7 @@ class Api:
             for row in rows:
                 if token == f"PA{row.sid}":
                     break
-        found: list[Message | Call] = []
+        found: list[Message | Call | Recording] = []
         more = False
         for row in rows:
             if len(found) == size:

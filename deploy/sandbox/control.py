@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from deploy.sandbox.borrowers import Script
 from deploy.sandbox.carrier import Carrier
 from deploy.sandbox.faults import Faults, FaultSpec
-from deploy.sandbox.model import Call
+from deploy.sandbox.model import Call, Recording
 from deploy.sandbox.settings import CallbackFaults
 from deploy.sandbox.store import Store
 from deploy.sandbox.webhooks import Webhooks
@@ -89,6 +89,28 @@ class CallsBody(_Body):
     calls: tuple[CallBody, ...] = Field(max_length=10_000)
 
 
+class RecordingBody(_Body):
+    """One voicemail; `transcription_status` None: it has not been transcribed."""
+
+    sid: str = Field(pattern="^RE[0-9a-f]{32}$")
+    call_sid: str = Field(pattern="^CA[0-9a-f]{32}$")
+    created_at: AwareDatetime
+    duration_s: int = Field(ge=0)
+    status: str = Field(default="completed", pattern="^(in-progress|processing|completed|absent|deleted)$")
+    transcription_status: str | None = Field(default=None, pattern="^(in-progress|completed|failed)$")
+    transcript: str | None = Field(default=None, max_length=10_000)
+
+    def recording(self) -> Recording:
+        """Return the recording to keep."""
+        return Recording(**self.model_dump())
+
+
+class RecordingsBody(_Body):
+    """`POST /_control/recordings`."""
+
+    recordings: tuple[RecordingBody, ...] = Field(max_length=10_000)
+
+
 async def read(request: web.Request, kind: type[Body]) -> Body:
     """Read a JSON body.
 
@@ -148,6 +170,7 @@ class Control:
             web.post("/_control/quiet", self.quiet),
             web.post("/_control/incoming", self.incoming),
             web.post("/_control/calls", self.calls),
+            web.post("/_control/recordings", self.recordings),
             web.post("/_control/aim", self.aim),
             web.post("/_control/reset", self.reset),
         ]
@@ -242,6 +265,12 @@ class Control:
         for found in body.calls:
             self._store.add_call(found.call(now))
         return web.json_response({"calls": len(self._store.calls)}, status=201)
+
+    async def recordings(self, request: web.Request) -> web.Response:
+        """Register voicemails for list."""
+        for found in (await read(request, RecordingsBody)).recordings:
+            self._store.add_recording(found.recording())
+        return web.json_response({"recordings": len(self._store.recordings)}, status=201)
 
     async def aim(self, request: web.Request) -> web.Response:
         """Point webhooks elsewhere."""

@@ -172,3 +172,52 @@ class Call:
             "trunk_sid": None,
             "uri": f"{uri}.json",
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One voicemail, as a test registers it for list; `transcript` is None while, or because, there is none."""
+
+    sid: str
+    call_sid: str
+    created_at: datetime
+    duration_s: int
+    status: str
+    transcription_status: str | None = None
+    transcript: str | None = None
+
+    def payload(self, account_sid: str) -> dict[str, Any]:
+        """Return the Recording resource."""
+        uri = f"/{API_VERSION}/Accounts/{account_sid}/Recordings/{self.sid}"
+        return {
+            "account_sid": account_sid,
+            "api_version": API_VERSION,
+            "call_sid": self.call_sid,
+            "channels": 1,
+            "date_created": rfc2822(self.created_at),
+            "date_updated": rfc2822(self.created_at),
+            "duration": str(self.duration_s),
+            "error_code": None,
+            "sid": self.sid,
+            "source": "RecordVerb",
+            "start_time": rfc2822(self.created_at),
+            "status": self.status,
+            "subresource_uris": {"transcriptions": f"{uri}/Transcriptions.json"},
+            "uri": f"{uri}.json",
+        }
+
+    def transcriptions(self, account_sid: str) -> list[dict[str, Any]]:
+        """Return its Transcription resources."""
+        if self.transcription_status is None:
+            return []
+        return [
+            {
+                "account_sid": account_sid,
+                "api_version": API_VERSION,
+                "date_created": rfc2822(self.created_at),
+                "recording_sid": self.sid,
+                "sid": "TR" + self.sid[2:],
+                "status": self.transcription_status,
+                "transcription_text": self.transcript,
+            }
+        ]

@@ -4,7 +4,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from deploy.sandbox.model import Call, Message
+from deploy.sandbox.model import Call, Message, Recording
 
 STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"})
 START_WORDS = frozenset({"START", "YES", "UNSTOP"})
@@ -29,6 +29,7 @@ class Store:
         # A dict by sid keeps the order of insertion, and any entry is removed at once, however many texts a party has.
         self._by_party: dict[str, dict[str, Message]] = {}
         self.calls: OrderedDict[str, Call] = OrderedDict()
+        self.recordings: OrderedDict[str, Recording] = OrderedDict()
         self.opted_out: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.requests: deque[dict[str, Any]] = deque(maxlen=keep_requests)
         self.totals = {"outbound": 0, "inbound": 0, "forgotten": 0}
@@ -83,6 +84,12 @@ class Store:
         if len(self.calls) > self._keep:
             self.calls.popitem(last=False)
 
+    def add_recording(self, recording: Recording) -> None:
+        """Keep a recording; the same sid again replaces it."""
+        self.recordings[recording.sid] = recording
+        if len(self.recordings) > self._keep:
+            self.recordings.popitem(last=False)
+
     def opt_out(self, phone: str, sender: str) -> None:
         """Block texts from a sender to a phone."""
         self.opted_out[phone, sender] = None
@@ -101,6 +108,7 @@ class Store:
         self.messages.clear()
         self._by_party.clear()
         self.calls.clear()
+        self.recordings.clear()
         self.opted_out.clear()
         self.requests.clear()
         self.totals = dict.fromkeys(self.totals, 0)

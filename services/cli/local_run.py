@@ -18,10 +18,11 @@ from pymongo.errors import ConfigurationError, PyMongoError
 
 from deploy.local.kafka import DEFAULT_STATE
 from deploy.local.stack import Stack
-from deploy.local.system import System, SystemFailure, fresh_name
+from deploy.local.system import MODULES, System, SystemFailure, fresh_name
 from schemas.topics import TOPICS, topics_of
 from services.cli.exits import Cannot, WrongUse, first_and_last
 from services.runtime.clock import write_clock
+from services.runtime.mongo_errors import is_login_refused
 from services.runtime.settings import check_named_servers
 from services.runtime.topics_admin import create_topics
 
@@ -84,7 +85,7 @@ async def mongodb_answers(url: str) -> None:
     """Return when MongoDB answers.
 
     Raises:
-        WrongUse: the driver cannot use the URL.
+        WrongUse: the driver cannot use the URL, or MongoDB refuses its login.
         Cannot: MongoDB does not answer.
     """
     # Without the part before "@": that is where a URL carries its password.
@@ -95,6 +96,10 @@ async def mongodb_answers(url: str) -> None:
     except ConfigurationError as error:  # what can only be seen by asking, such as a name that no name server knows
         raise WrongUse(f"MongoDB at {where} cannot be used", "correct RINGBACK_MONGODB_URL") from error
     except PyMongoError as error:
+        if is_login_refused(error):
+            raise WrongUse(
+                f"MongoDB at {where} refuses the login", "correct the user and password in RINGBACK_MONGODB_URL"
+            ) from error
         raise Cannot(
             f"MongoDB at {where} does not answer ({type(error).__name__})",
             "start it, or name another in RINGBACK_MONGODB_URL",
@@ -108,6 +113,7 @@ async def local_run(
     say: Callable[[str], None],
     *,
     sandbox_args: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
     env: dict[str, str] | None = None,
     state: Path = DEFAULT_STATE,
 ) -> AsyncIterator[Run]:
@@ -118,6 +124,7 @@ async def local_run(
         virtual_start: where the clock stands still at first; None runs on the system's clock.
         say: told what happens, a line each.
         sandbox_args: more arguments for the sandbox.
+        without: processes that are not started.
         env: more settings for the services.
         state: the folder of all local things.
 
@@ -153,10 +160,11 @@ async def local_run(
                 group_prefix=prefix,
                 clock=str(clock) if virtual_start is not None else "system",
                 sandbox_args=sandbox_args,
+                without=without,
                 env=env or {},
                 say=say,
             )
-            say("starting ingest, leads, sequencer, timekeeper, notifier and the sandbox")
+            say(f"starting {', '.join(name for name in MODULES if name not in without)}")
             async with system:
                 (folder / RECORD).write_text(json.dumps({"mongodb": stack.mongodb, "database": system.database}))
                 with database_of(stack.mongodb, system.database) as db:

@@ -4,6 +4,7 @@ from services.ingest.adapters.drain import SpoolDrain
 from services.ingest.adapters.kafka import WRITES, KafkaPart, Outlet
 from services.ingest.adapters.spool import Spool
 from services.ingest.adapters.twilio import TwilioSignatures, Twiml
+from services.ingest.adapters.unsafe import Unsafe
 from services.ingest.domain.lender import Lender
 from services.ingest.settings import IngestSettings
 from services.ingest.shell import Ingest
@@ -30,10 +31,12 @@ async def main() -> int:
         else None
     )
     outlet = Outlet(producer=producer, health=health, limit_s=settings.ack_limit_s, spool=spool)
+    unsafe = Unsafe(outlet=outlet, health=health)
     ingest = Ingest(
         lender=Lender(directory, settings.test_callers),
         clock=clock,
         outlet=outlet,
+        unsafe=unsafe,
         signatures=None
         if settings.insecure_webhooks
         else TwilioSignatures(settings.public_base_url, settings.twilio_tokens),
@@ -41,7 +44,7 @@ async def main() -> int:
         twiml=Twiml(settings.public_base_url, settings.twilio_retry, directory.name),
         secrets=(settings.webhook_secret.get_secret_value(),) if settings.webhook_secret else (),
     )
-    health.idle_checks.append(ingest.busy)
+    health.idle_checks += [ingest.busy, unsafe.busy]
     server = WebhookServer(make_app(ingest), settings.ingest_host, settings.ingest_port)
     kafka = KafkaPart(
         producer=producer,
@@ -51,11 +54,11 @@ async def main() -> int:
         outlet=outlet,
         spool=spool,
     )
-    parts: list[service.Part] = [kafka, server]
+    parts: list[service.Part] = [kafka, unsafe, server]
     if spool is not None:
         health.idle_checks.append(spool.busy)
         drain = SpoolDrain(spool=spool, producer=producer, outlet=outlet, health=health)
-        parts = [spool, kafka, drain, server]
+        parts = [spool, kafka, drain, unsafe, server]
     return await service.run("ingest", settings, health, parts)
 
 

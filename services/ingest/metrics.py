@@ -10,6 +10,15 @@ from services.ingest.domain.reading import IGNORED, UNUSABLE
 from services.ingest.errors import REASONS
 
 OTHER: Final = "other"
+RECONCILED_TYPES: Final = (
+    "call.started",
+    "call.leg_ended",
+    "call.ended",
+    "voicemail.recorded",
+    "voicemail.transcribed",
+    "reply.received",
+    "receipt.received",
+)
 STATUSES: Final = ("200", "202", "204", "400", "403", "404", "405", "408", "413", "415", "500", "503")
 
 REQUESTS = Counter(
@@ -30,6 +39,8 @@ UNSAFE = Counter(
     "Calls that went on although neither Kafka nor the spool took the event.",
     ["route"],
 )
+UNSAFE_HELD = Gauge("ringback_webhooks_unsafe_held", "Events of such calls in memory, to be made safe.")
+UNSAFE_LOST = Counter("ringback_webhooks_unsafe_lost_total", "Events of such calls that nothing ever took.")
 SPOOLED = Counter("ringback_spooled_events_total", "Events put into the spool: Kafka did not take them.", ["topic"])
 SPOOL_REFUSED = Counter("ringback_spool_refused_total", "Events that the spool did not take.", ["why"])
 SPOOL_DAMAGED = Counter("ringback_spool_set_aside_total", "Records or files of the spool set aside for people.")
@@ -37,6 +48,9 @@ RECONCILED = Counter(
     "ringback_reconciled_events_total", "Events that no webhook told, found in the provider's lists.", ["type"]
 )
 RECONCILER_PASSES = Counter("ringback_reconciler_passes_total", "Passes of the reconciler that finished.")
+SPOOL_IS_SET = Gauge(
+    "ringback_spool_is_set", "1: while Kafka is away events go to a disk (RINGBACK_SPOOL_DIR). 0: they are refused."
+)
 SPOOL_EVENTS = Gauge("ringback_spool_events", "Events in the spool that Kafka has not taken.", ["topic"])
 SPOOL_BYTES = Gauge("ringback_spool_bytes", "What the spool's files hold.")
 SPOOL_OLDEST = Gauge("ringback_spool_oldest_seconds", "How long the oldest event has been in the spool.", ["topic"])
@@ -57,7 +71,7 @@ for _topic in ("call-events", "replies", "receipts"):
     SPOOLED.labels(_topic)
     SPOOL_EVENTS.labels(_topic)
     SPOOL_OLDEST.labels(_topic)
-for _type in ("call.started", "call.leg_ended", "call.ended", "reply.received", "receipt.received"):
+for _type in RECONCILED_TYPES:
     RECONCILED.labels(_type)
 for _refusal in ("full", "unwritable", "slow"):
     SPOOL_REFUSED.labels(_refusal)

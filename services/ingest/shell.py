@@ -21,6 +21,7 @@ from services.ingest import metrics, routes
 from services.ingest.adapters.kafka import Outlet
 from services.ingest.adapters.reports import read_report
 from services.ingest.adapters.twilio import TwilioSignatures, Twiml
+from services.ingest.adapters.unsafe import Unsafe
 from services.ingest.domain import reported_calls
 from services.ingest.domain.fields import Fields
 from services.ingest.domain.lender import Lender
@@ -72,6 +73,7 @@ class Ingest:
         lender: whose.
         clock: virtual time for events, real time for signatures and `received_at`.
         outlet: where events become safe.
+        unsafe: keeps those that did not, of calls that went on.
         signatures: checks Twilio's; None accepts everything (RINGBACK_INSECURE_WEBHOOKS).
         account_sid: the only Twilio account that is listened to.
         twiml: writes our answers to Twilio.
@@ -81,6 +83,7 @@ class Ingest:
     lender: Lender
     clock: Clock
     outlet: Outlet
+    unsafe: Unsafe
     signatures: TwilioSignatures | None
     account_sid: str
     twiml: Twiml
@@ -135,12 +138,13 @@ class Ingest:
         return self._respond(webhook.route, reading.instruction)
 
     async def _try_to_emit(self, route: str, events: Sequence[Event[EventData]]) -> None:
-        """Emit, but let the call go on whatever becomes of that; the reconciler finds what was lost."""
+        """Emit, but let the call go on whatever becomes of that: the events are kept, and tried again."""
         try:
             async with asyncio.timeout(PHONE_LIMIT_S):
                 await self.outlet.emit(*events)
         except Exception as error:
             metrics.UNSAFE.labels(route).inc()
+            self.unsafe.hold(events)
             known = isinstance(error, RingbackError | TimeoutError)
             why = str(error) or f"not safe within {PHONE_LIMIT_S} s"
             log.error("call_goes_on_unsafe", route=route, why=why, exc_info=None if known else error)

@@ -43,6 +43,8 @@ class Texts:
         """Apply one text; every part of it may be repeated."""
         lender_id, number = event.lender_id, self.suppression(event.lender_id, received.caller)
         keyword = read_keyword(received.body, received.opt_out_type)
+        if received.listed and keyword in (Keyword.START, Keyword.YES):
+            keyword = Keyword.NONE  # a STOP that was sent after it may be known already: a person reads it
         if keyword is Keyword.YES:
             keyword = await self._yes(event.id, number)
         if keyword is Keyword.STOP:

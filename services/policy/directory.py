@@ -6,9 +6,11 @@ An unusable file is one `DirectoryError`, whose `problems` names each path in it
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo
+from unicodedata import category
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -46,6 +48,28 @@ def _text_of_id(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _name(text: str) -> str:
+    # Texts and greetings say it: it needs something to say, and nothing that a phone cannot.
+    if text != text.strip() or not any(one.isalnum() for one in text):
+        raise ValueError("is not a name; write letters, without a space before or behind them")
+    if not text.isprintable() or any(category(one) in ("So", "Sk", "Cf", "Co", "Cn") for one in text):
+        raise ValueError("is not a name; leave out emoji, symbols and characters that cannot be seen")
+    return text
+
+
+@cache
+def _places() -> frozenset[str]:
+    return frozenset(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/"))
+
+
+def _place(zone: str) -> str:
+    if zone not in _places():
+        raise ValueError(f"{zone!r} is no place's time zone; write one such as America/New_York")
+    return zone
+
+
+PlainName = Annotated[str, Field(min_length=1), AfterValidator(_name)]
+BranchZone = Annotated[Zone, AfterValidator(_place)]
 Phone = Annotated[str, AfterValidator(_phone)]
 Slug = Annotated[
     str,
@@ -69,7 +93,7 @@ class Officer(_Entry):
     """A loan officer (or a manager: `role`)."""
 
     id: Slug
-    name: Annotated[str, Field(min_length=1, max_length=60)]
+    name: Annotated[PlainName, Field(max_length=60)]
     phone: Phone
     nmls_id: NmlsId
     licensed_states: tuple[UsState, ...] = Field(min_length=1)
@@ -85,9 +109,9 @@ class Branch(_Entry):
     """A branch: its numbers, its zone, when it is open, and who works there."""
 
     id: Slug
-    name: Annotated[str, Field(min_length=1, max_length=60)]
+    name: Annotated[PlainName, Field(max_length=60)]
     numbers: tuple[Phone, ...] = Field(min_length=1, description="what borrowers dial; texts come from the first")
-    time_zone: Zone
+    time_zone: BranchZone
     states: tuple[UsState, ...] = Field(min_length=1)
     hours: Hours
     holidays: Literal["federal", "none"] = "federal"
@@ -153,7 +177,7 @@ class Template(_Entry):
     """One approved wording; placeholders are those of `wording.PLACEHOLDERS`. A changed text is a new version."""
 
     version: int = Field(ge=1)
-    approved_by: Annotated[str, Field(min_length=1)]
+    approved_by: PlainName
     approved_on: date
     text: Annotated[str, Field(min_length=1, max_length=600)]
 
@@ -162,8 +186,8 @@ class Directory(_Entry):
     """One lender. Everything that refers to something in here has been checked: ids exist, numbers are one branch's."""
 
     lender_id: Slug
-    name: Annotated[str, Field(min_length=1, max_length=40, description="as texts say it")]
-    legal_name: Annotated[str, Field(min_length=1)]
+    name: Annotated[PlainName, Field(max_length=40, description="as texts say it")]
+    legal_name: PlainName
     nmls_id: NmlsId
     branches: tuple[Branch, ...] = Field(min_length=1)
     officers: tuple[Officer, ...] = Field(min_length=1)

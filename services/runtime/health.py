@@ -16,6 +16,8 @@ class Health:
 
     not_ready: dict[str, str] = field(default_factory=lambda: {"start": "starting"})
     beats: dict[str, float] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict, init=False)
+    """What an operator should put right although the service works: `/readyz` shows it."""
     idle_checks: list[Callable[[], Awaitable[str | None]]] = field(default_factory=list)
     states: dict[str, Callable[[], object]] = field(default_factory=dict, init=False)
     """What `/state` answers while the clock is a file, for whoever compares what instances hold; never a person's data."""

@@ -54,6 +54,14 @@ conflict, write concern), also where they come as a WriteError."""
 
 DUPLICATE_KEY: Final = 11000
 
+LOGIN_CODES: Final = frozenset({13, 18, 8000})
+"""Server codes of a refused login (unauthorized, authentication failed, Atlas's own). It may be right again without us."""
+
+
+def is_login_refused(error: BaseException) -> bool:
+    """Return whether MongoDB answers, and refuses whom the URL names."""
+    return isinstance(error, driver.OperationFailure) and error.code in LOGIN_CODES
+
 
 def kind_of(error: type[BaseException]) -> type[StoreAway] | type[StoreRefused]:
     """Return our kind of one of the driver's error classes.
@@ -69,6 +77,8 @@ def kind_of(error: type[BaseException]) -> type[StoreAway] | type[StoreRefused]:
 
 def translated(error: Exception) -> StoreAway | StoreRefused:
     """Return our error for one of the driver's."""
+    if is_login_refused(error):
+        return _kind(error)("MongoDB refuses the login; correct the user and password in RINGBACK_MONGODB_URL")
     return _kind(error)(f"MongoDB: {type(error).__name__}: {str(error)[:300]}")
 
 

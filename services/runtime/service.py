@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 import structlog
+from aiohttp.web import AppRunner
 
 from services.runtime import logs, ops
 from services.runtime.errors import ConfigurationError, RingbackError
@@ -70,13 +71,13 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    runner, port = await ops.serve(
-        ops.ops_app(health, with_idle=settings.make_clock().is_file), settings.ops_host, settings.ops_port
-    )
+    ops_app = ops.ops_app(health, with_idle=settings.make_clock().is_file)
+    runner: AppRunner | None = None
     started: list[Part] = []
     tasks: list[asyncio.Task[None]] = []
     code = EXIT_STOPPED
     try:
+        runner, port = await ops.serve(ops_app, settings.ops_host, settings.ops_port, setting="RINGBACK_OPS")
         for part in parts:
             await part.start()
             started.append(part)
@@ -108,7 +109,8 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
         await asyncio.wait(
             tasks, timeout=STOP_LIMIT_S
         )  # a library that swallows its cancellation must not keep the process
-    await runner.cleanup()
+    if runner is not None:
+        await runner.cleanup()
     log.info("stopped", code=code)
     return code
 

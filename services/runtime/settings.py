@@ -1,9 +1,11 @@
 """Settings come from the environment alone (prefix `RINGBACK_`), secrets also by file; each service adds its own fields."""
 
 import os
+import re
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -16,6 +18,44 @@ from services.runtime.exits import exit_with_problems
 from services.runtime.mongo_url import checked_mongodb_url
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+
+
+def checked_host(value: str) -> str:
+    """Return an address or the name of a host as it is written; whether the name is known is seen when it is used.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    labels = value.split(".")
+    try:
+        ip_address(value)
+    except ValueError:
+        # A name whose last part is a number is an address with a mistake in it.
+        if len(value) > 253 or not all(map(_LABEL.fullmatch, labels)) or labels[-1].isdigit():
+            raise ValueError("is not a host; write an address such as 127.0.0.1 or 0.0.0.0, or a name") from None
+    return value
+
+
+def checked_base_url(value: str) -> str:
+    """Return a base URL as it is written.
+
+    Raises:
+        ValueError: paths cannot be put behind it.
+    """
+    try:
+        found = urlsplit(value)
+        checked_host(found.hostname or "")
+        is_good = found.scheme in ("http", "https") and found.port != 0 and "@" not in found.netloc
+    except ValueError:  # the host, or a port that is no number
+        is_good = False
+    if not is_good or not value.isprintable() or set(" ?#") & set(value):
+        raise ValueError("is not a base URL; write it like https://hooks.example.com, without login, ? or #")
+    return value
+
+
+Host = Annotated[str, AfterValidator(checked_host)]
+BaseUrl = Annotated[str, AfterValidator(checked_base_url)]
 
 
 def checked_servers(value: str) -> str:
@@ -69,8 +109,10 @@ class RuntimeSettings(BaseSettings):
     service: str = "service"
     kafka_bootstrap_servers: str = Field(description="host:port[,host:port]", examples=["127.0.0.1:9092"])
     clock: str = Field(default="system", description="`system`, or the path of a clock file")
-    twilio_base_url: str = Field(default="https://api.twilio.com", description="the sandbox's URL outside production")
-    ops_host: str = Field(default="127.0.0.1", description="where /healthz, /readyz and /metrics listen")
+    twilio_base_url: BaseUrl = Field(
+        default="https://api.twilio.com", description="the sandbox's URL outside production"
+    )
+    ops_host: Host = Field(default="127.0.0.1", description="where /healthz, /readyz and /metrics listen")
     ops_port: int = Field(default=0, ge=0, le=65535, description="0: any free port, printed at start")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
@@ -173,16 +215,19 @@ class NumberKeySettings(RuntimeSettings):
     number_key: SecretStr = Field(min_length=16, description="made once, never changed")
 
 
-class TwilioSettings(RuntimeSettings):
-    """For services that call Twilio, or that Twilio calls."""
+class TwilioAccountSettings(RuntimeSettings):
+    """For services that read what Twilio has."""
 
     twilio_account_sid: Annotated[
         str, written("AC[0-9a-fA-F]{32}", "is not an account SID; write AC and 32 hexadecimal digits")
     ]
     twilio_auth_token: SecretStr
-    public_base_url: Annotated[
-        str, written("https?://[^/]+.*", "is not a URL; write https:// and the host that providers reach us at")
-    ] = Field(description="what providers call us by; it is what they sign")
+
+
+class TwilioSettings(TwilioAccountSettings):
+    """For services that Twilio calls, or that tell it where to."""
+
+    public_base_url: BaseUrl = Field(description="what providers call us by; it is what they sign")
     twilio_retry: Annotated[
         str,
         written("(#[a-z0-9=&,]+)?", "is not Twilio's connection overrides; write them like #rc=5&rp=all, or nothing"),

@@ -10,7 +10,7 @@ from tests.e2e.telephony import Call, World, new_caller
 GAPS = ("voice", "legs", "dial", "end", "text")
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", [*SERVICES, "reconciler"])
 async def test_each_process_answers_health_readiness_and_metrics(world: World, name: str) -> None:
     ops = world.system.running[name].ops
     for path in ("/healthz", "/readyz", "/metrics"):
@@ -52,7 +52,7 @@ async def test_logs_of_all_that_ran_carry_no_number_and_no_words(world: World) -
     await world.texts_within(caller, 1, 5.0)
     await world.reply(caller, "call me about my divorce")
     await world.idle()
-    for name in SERVICES:
+    for name in [*SERVICES, "reconciler"]:
         text = (world.system.folder / f"{name}.log").read_text()
         assert '"settings"' in text, f"{name} wrote a log at all"
         assert caller[1:] not in text

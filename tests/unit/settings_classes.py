@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from services.ingest.settings import IngestSettings
+from services.ingest.settings import IngestSettings, ReconcilerSettings
 from services.leads.settings import LeadsSettings
 from services.notifier.settings import NotifierSettings
 from services.runtime.settings import RuntimeSettings
@@ -14,6 +14,7 @@ SETTINGS: Final[tuple[type[RuntimeSettings], ...]] = (
     NotifierSettings,
     SequencerSettings,
     TimekeeperSettings,
+    ReconcilerSettings,
 )
 
 NOT_FOR_OPERATORS: Final = {"service"}

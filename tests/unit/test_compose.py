@@ -38,7 +38,7 @@ def environment(name: str) -> dict[str, str]:
 
 def test_every_process_of_the_system_is_there_with_its_module() -> None:
     modules = {name: service["command"][2] for name, service in ours() if service["command"][:2] == ["python", "-m"]}
-    assert modules == {**MODULES, "reconciler": "services.ingest.reconcile"}
+    assert modules == MODULES
     for module in modules.values():
         assert importlib.util.find_spec(f"{module}.__main__"), module
 

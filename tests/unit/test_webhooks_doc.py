@@ -18,6 +18,7 @@ from services.ingest import routes
 from services.ingest.adapters.kafka import Outlet
 from services.ingest.adapters.reports import CallReportBody
 from services.ingest.adapters.twilio import TwilioSignatures, Twiml
+from services.ingest.adapters.unsafe import Unsafe
 from services.ingest.domain.lender import Lender
 from services.ingest.shell import Ingest, Webhook
 from services.policy.directory import load_directory
@@ -128,10 +129,12 @@ async def test_sample_is_accepted_and_not_with_another_body(
 ) -> None:
     url, headers, body = RUN[language](code, tmp_path, monkeypatch)
     directory, producer = load_directory(ROOT / "deploy/examples/lender.yaml"), FakeProducer()
+    outlet = Outlet(producer=producer, health=Health(), limit_s=1.0)
     ingest = Ingest(
         lender=Lender(directory),
         clock=SystemClock(),
-        outlet=Outlet(producer=producer, health=Health(), limit_s=1.0),
+        outlet=outlet,
+        unsafe=Unsafe(outlet=outlet, health=Health()),
         signatures=TwilioSignatures(BASE, (TOKEN,)),
         account_sid=ACCOUNT,
         twiml=Twiml(BASE, "", directory.name),

@@ -23,6 +23,9 @@ from services.runtime.topics_admin import check_topics
 
 log = logs.get(__name__)
 
+NO_SPOOL: Final = (
+    "RINGBACK_SPOOL_DIR is not set: while Kafka is away webhooks are refused, and calls go through unrecorded"
+)
 WRITES = ("call-events", "replies", "receipts")
 SPOOL_LIMIT_S: Final = 3.0
 """How long a webhook waits for the disk."""
@@ -170,6 +173,10 @@ class KafkaPart(Rounds):
 
     async def start(self) -> None:
         """Check the topics and connect; without a spool, or with wrong topics, that must succeed."""
+        metrics.SPOOL_IS_SET.set(self._spool is not None)
+        if self._spool is None:
+            log.warning("no_spool", why=NO_SPOOL)
+            self._health.warnings["spool"] = NO_SPOOL
         self._outlet.is_connected = False
         try:
             await self._connect()

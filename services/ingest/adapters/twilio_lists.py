@@ -1,4 +1,4 @@
-"""Twilio's lists of calls and messages, page by page, over plain HTTP: each request has a time-out of its own."""
+"""Twilio's lists of calls, messages, recordings and transcriptions, over plain HTTP; each page has a time-out of its own."""
 
 import base64
 from collections.abc import AsyncIterator, Mapping
@@ -11,6 +11,7 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.ingest.domain.listed import ListedCall, ListedMessage
+from services.ingest.domain.listed_voicemails import ListedRecording, ListedTranscript
 from services.ingest.errors import ListsAway
 from services.runtime.service import Resource
 
@@ -30,6 +31,12 @@ class Lists(Protocol):
 
     async def messages_sent(self, since: datetime) -> list[ListedMessage]:
         """Return texts of both directions sent at `since` or later; raises ListsAway."""
+
+    async def recordings_made(self, since: datetime) -> list[ListedRecording]:
+        """Return recordings that began at `since` or later; raises ListsAway."""
+
+    async def transcript_of(self, recording_sid: str) -> ListedTranscript | None:
+        """Return a recording's words, or that there are none; None while that is open; raises ListsAway."""
 
 
 class _Row(BaseModel):
@@ -90,11 +97,45 @@ class _MessageRow(_Row):
         )
 
 
+class _RecordingRow(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    sid: str
+    call_sid: str | None = None
+    status: str
+    duration: str | None = None
+    date_created: str | None = None
+    uri: str
+
+    def listed(self, base_url: str) -> ListedRecording | None:
+        """Return the recording, or None where it is no call's or has no time."""
+        at = _instant(self.date_created)
+        if at is None or self.call_sid is None:
+            return None
+        return ListedRecording(
+            sid=self.sid,
+            call_sid=self.call_sid,
+            status=self.status,
+            url=urljoin(base_url + "/", self.uri.removesuffix(".json")),  # as RecordingUrl of the webhook
+            at=at,
+            duration_s=_whole(self.duration) or 0,
+        )
+
+
+class _TranscriptionRow(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    status: str
+    transcription_text: str | None = None
+
+
 class _Page(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     calls: tuple[_CallRow, ...] = ()
     messages: tuple[_MessageRow, ...] = ()
+    recordings: tuple[_RecordingRow, ...] = ()
+    transcriptions: tuple[_TranscriptionRow, ...] = ()
     next_page_uri: str | None = None
 
 
@@ -132,6 +173,21 @@ class TwilioLists(Resource):
             row.listed() async for page in self._pages("Messages", {"DateSent>": _said(since)}) for row in page.messages
         ]
         return [row for row in rows if row is not None and row.at >= since]
+
+    async def recordings_made(self, since: datetime) -> list[ListedRecording]:
+        """Return recordings that began at `since` or later."""
+        pages = self._pages("Recordings", {"DateCreated>": _said(since)})
+        rows = [row.listed(self._base_url) async for page in pages for row in page.recordings]
+        return [row for row in rows if row is not None and row.at >= since]
+
+    async def transcript_of(self, recording_sid: str) -> ListedTranscript | None:
+        """Return a recording's words, or that there are none; None while that is open."""
+        pages = self._pages(f"Recordings/{recording_sid}/Transcriptions", {})
+        rows = [row async for page in pages for row in page.transcriptions]
+        for status, has_words in (("completed", True), ("failed", False)):
+            if (found := next((row for row in rows if row.status == status), None)) is not None:
+                return ListedTranscript(found.transcription_text if has_words else None)
+        return None
 
     async def _calls(self, query: Mapping[str, str]) -> list[ListedCall]:
         rows = [row.listed() async for page in self._pages("Calls", query) for row in page.calls]

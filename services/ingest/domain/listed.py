@@ -114,6 +114,7 @@ def facts_of_message(message: ListedMessage, lender: Lender, now: datetime) -> l
             body=message.body[:10_000],
             media_count=max(0, message.media_count),
             received_at=message.at,
+            listed=True,
         )
         id_, branch_id = f"twilio:{message.sid}:received", branch.id if branch else ""
         return [Draft(id=id_, data=reply, time=at, branch_id=branch_id, caller=sender)]

@@ -1,25 +1,16 @@
 """`python -m services.ingest.reconcile`."""
 
-from pydantic import Field
-
 from services.ingest.adapters.kafka import WRITES
 from services.ingest.adapters.known import KafkaEvents
 from services.ingest.adapters.twilio_lists import TwilioLists
 from services.ingest.domain.lender import Lender
 from services.ingest.reconcile.passes import Passes
-from services.ingest.settings import IngestSettings
+from services.ingest.settings import ReconcilerSettings
 from services.runtime import service
 from services.runtime.health import Health
 from services.runtime.lender_file import directory_or_exit
 from services.runtime.producer import KafkaProducer
 from services.runtime.topics_admin import check_topics
-
-
-class ReconcilerSettings(IngestSettings):
-    """Ingest's own, and another port for operations."""
-
-    service: str = "reconciler"
-    ops_port: int = Field(default=9106, ge=0, le=65535, description="0: any free port, printed at start")
 
 
 class KafkaConnection(service.Resource):

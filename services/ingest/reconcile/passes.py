@@ -5,6 +5,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
@@ -12,10 +13,17 @@ from typing import Final, TypeVar
 from schemas.base import EventData
 from schemas.envelope import Event
 from services.ingest import metrics
-from services.ingest.adapters.known import KnownEvents
+from services.ingest.adapters.known import Known, KnownEvents
 from services.ingest.adapters.twilio_lists import Lists
 from services.ingest.domain.lender import Lender
 from services.ingest.domain.listed import ListedCall, facts_of_call, facts_of_message
+from services.ingest.domain.listed_voicemails import (
+    COMPLETED,
+    ListedRecording,
+    fact_of_recording,
+    fact_of_transcript,
+    transcribed_id,
+)
 from services.ingest.domain.reading import Draft
 from services.ingest.shell import event_of
 from services.runtime import logs
@@ -28,9 +36,13 @@ from services.runtime.rounds import Rounds
 log = logs.get(__name__)
 
 OVERLAP: Final = timedelta(minutes=10)
-FIRST_LOOK: Final = timedelta(days=1)
-CALL_AGE_S: Final = 360
-"""A minute more than a first text lives: nothing that is found here can text anybody about a call it misjudges."""
+LOOK_BACK: Final = timedelta(days=1)
+"""How far back a process's first pass looks, and one every LOOK_BACK_EVERY: carriers report a text's end hours after it was
+sent, and a provider may list something late."""
+LOOK_BACK_EVERY: Final = timedelta(hours=1)
+CALL_AGE_S: Final = 120
+"""By then webhooks have been tried again and again, and the lists have all legs; a first text lives five minutes. A call in which
+a phone was picked up is a task of the leads service's, and no text, unless a key press proves an answer."""
 MESSAGE_AGE_S: Final = 60
 MARGIN: Final = timedelta(minutes=5)
 SEND_LIMIT_S: Final = 10.0
@@ -38,6 +50,15 @@ AT_ONCE: Final = 100
 BEAT_S: Final = 5.0
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Found:
+    """What a pass found in the lists: drafts, when the oldest call began, and voicemails whose words are still to be asked for."""
+
+    oldest: datetime
+    drafts: list[Draft[EventData]] = field(default_factory=list)
+    voicemails: list[tuple[ListedRecording, ListedCall]] = field(default_factory=list)
 
 
 class Passes(Rounds):
@@ -71,6 +92,7 @@ class Passes(Rounds):
         self._lists, self._known, self._producer = lists, known, producer
         self._lender, self._clock, self._folder = lender, clock, folder
         self._finished: datetime | None = None
+        self._looked_back: datetime | None = None
 
     async def round(self) -> None:
         """Make one pass; it is finished only when everything it found is in Kafka.
@@ -81,10 +103,14 @@ class Passes(Rounds):
         self._wait_for_spools()
         now = self._clock.now()
         last = self._finished or self._read_finished()
-        since = last - OVERLAP if last else now - FIRST_LOOK
-        drafts, oldest = await self._beating(self._listed(since, now))
-        real = None if self._clock.is_file else min(since, oldest) - MARGIN
+        since = last - OVERLAP if last else now - LOOK_BACK
+        looks_back = self._looked_back is None or now - self._looked_back >= LOOK_BACK_EVERY
+        if looks_back:
+            since = min(since, now - LOOK_BACK)
+        found = await self._beating(self._listed(since, now))
+        real = None if self._clock.is_file else min(since, found.oldest) - MARGIN
         known = await self._beating(self._known.since(real))
+        drafts = [*found.drafts, *await self._beating(self._transcripts(found, known, now))]
         missing = [self._event(draft) for draft in drafts if draft.id not in known.ids]
         sent = [event for event in missing if known.can_tell(event.topic, event.key)]
         for at in range(0, len(sent), AT_ONCE):
@@ -95,11 +121,13 @@ class Passes(Rounds):
                 f"{len(known.unread)} partitions cannot be read: {len(missing) - len(sent)} events wait"
             )
         self._finished = now
+        if looks_back:
+            self._looked_back = now
         self._write_finished(now)
         metrics.RECONCILER_PASSES.inc()
 
-    async def _listed(self, since: datetime, now: datetime) -> tuple[list[Draft[EventData]], datetime]:
-        """Return what the provider lists as drafts, and when the oldest of its calls began."""
+    async def _listed(self, since: datetime, now: datetime) -> _Found:
+        """Return what the provider lists as drafts."""
         calls: list[ListedCall] = []
         legs: dict[str, list[ListedCall]] = defaultdict(list)
         for call in await self._lists.calls_ended(since):
@@ -107,18 +135,35 @@ class Passes(Rounds):
                 calls.append(call)
             else:
                 legs[call.parent_sid].append(call)
-        drafts: list[Draft[EventData]] = []
+        found = _Found(oldest=min((call.started_at for call in calls), default=since))
+        of_sid: dict[str, ListedCall] = {}
         for call in calls:
             if (now - call.ended_at).total_seconds() < CALL_AGE_S:
                 continue
             # The ends of its legs may lie before the window.
             if call.started_at < since:
                 legs[call.sid] = await self._lists.legs_of(call.sid)
-            drafts += facts_of_call(call, legs[call.sid], self._lender, now)
+            if facts := facts_of_call(call, legs[call.sid], self._lender, now):
+                found.drafts += facts
+                of_sid[call.sid] = call
+        for recording in await self._lists.recordings_made(min(since, found.oldest)) if of_sid else ():
+            if recording.status == COMPLETED and (its_call := of_sid.get(recording.call_sid)) is not None:
+                found.drafts.append(fact_of_recording(recording, its_call, self._lender, now))
+                found.voicemails.append((recording, its_call))
         for message in await self._lists.messages_sent(since):
             if (now - message.at).total_seconds() >= MESSAGE_AGE_S:
-                drafts += facts_of_message(message, self._lender, now)
-        return drafts, min((call.started_at for call in calls), default=since)
+                found.drafts += facts_of_message(message, self._lender, now)
+        return found
+
+    async def _transcripts(self, found: _Found, known: Known, now: datetime) -> list[Draft[EventData]]:
+        """Return the words of voicemails that are not in Kafka: they are listed one recording at a time."""
+        drafts: list[Draft[EventData]] = []
+        for recording, call in found.voicemails:
+            if transcribed_id(recording) not in known.ids:
+                transcript = await self._lists.transcript_of(recording.sid)
+                if transcript is not None:
+                    drafts.append(fact_of_transcript(transcript, recording, call, self._lender, now))
+        return drafts
 
     async def _beating(self, work: Coroutine[None, None, T]) -> T:
         """Do long work whose every wait has a limit of its own, and say meanwhile that it goes on."""

@@ -99,7 +99,7 @@ class WebhookServer:
 
     async def start(self) -> None:
         """Listen."""
-        self._runner, port = await ops.serve(self._app, self._host, self._port)
+        self._runner, port = await ops.serve(self._app, self._host, self._port, setting="RINGBACK_INGEST")
         self.ports = {"port": port}
 
     async def run(self) -> None:

@@ -2,14 +2,18 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from deploy.sandbox import Sandbox
 from services.ingest.adapters.twilio_lists import TwilioLists
+from services.ingest.domain.listed_voicemails import ListedTranscript
 from services.ingest.errors import ListsAway
 from services.runtime.clock import real_now
-from tests.contract.sandbox.kit import MakeSandbox, control
+from tests.contract.sandbox.kit import SDK_WARNINGS, MakeSandbox, client_of, control
+
+pytestmark = SDK_WARNINGS
 
 CALLER, NEW_YORK, DANA = "+13035550123", "+12125550100", "+12125550161"
 
@@ -74,3 +78,51 @@ async def test_list_that_fails_says_so_and_is_read_the_next_time(
         await lists.calls_ended(real_now())
     await control(sandbox, "faults", {"clear": True})
     assert await lists.calls_ended(real_now()) == []
+
+
+async def test_recordings_are_listed_with_the_webhooks_url_and_their_words_one_by_one(
+    lists: TwilioLists, sandbox: Sandbox
+) -> None:
+    now = real_now().replace(microsecond=0)
+    call, account = "CA" + "0" * 32, sandbox.settings.account_sid
+    states = [("completed", "call me at five"), ("failed", None), ("in-progress", None), (None, None)]
+    recordings = [
+        {
+            "sid": f"RE{n:032x}",
+            "call_sid": call,
+            "created_at": (now - timedelta(minutes=n)).isoformat(),
+            "duration_s": 12,
+            "transcription_status": status,
+            "transcript": text,
+        }
+        for n, (status, text) in enumerate([*states, ("completed", "too old")])
+    ]
+    await control(sandbox, "recordings", {"recordings": recordings})
+    found = {recording.sid: recording for recording in await lists.recordings_made(now - timedelta(minutes=3))}
+    assert set(found) == {f"RE{n:032x}" for n in range(4)}
+    first = found[f"RE{0:032x}"]
+    assert (first.call_sid, first.status, first.at, first.duration_s) == (call, "completed", now, 12)
+    assert first.url == f"{sandbox.url}/2010-04-01/Accounts/{account}/Recordings/{first.sid}"
+    told = [await lists.transcript_of(f"RE{n:032x}") for n in range(4)]
+    assert told == [ListedTranscript("call me at five"), ListedTranscript(None), None, None]
+    with pytest.raises(ListsAway):
+        await lists.transcript_of("RE" + "9" * 32)
+
+
+async def test_recordings_in_the_sandbox_have_the_shape_that_the_official_sdk_reads(
+    sandbox: Sandbox, http: Any
+) -> None:
+    now = real_now().replace(microsecond=0)
+    recording = {"sid": "RE" + "1" * 32, "call_sid": "CA" + "1" * 32, "created_at": now.isoformat(), "duration_s": 7}
+    words = {"transcription_status": "completed", "transcript": "hello"}
+    await control(sandbox, "recordings", {"recordings": [{**recording, **words}]})
+    client = client_of(sandbox, http)
+    (found,) = await client.recordings.list_async(date_created_after=now - timedelta(minutes=1))
+    assert (found.sid, found.call_sid, found.duration, found.date_created) == (
+        recording["sid"],
+        recording["call_sid"],
+        "7",
+        now,
+    )
+    (text,) = await client.recordings(found.sid).transcriptions.list_async()
+    assert (text.status, text.transcription_text) == ("completed", "hello")

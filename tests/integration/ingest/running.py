@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,12 +111,12 @@ async def ingest(servers: str, folder: Path, **env: str) -> AsyncIterator[Runnin
         await process.wait()
 
 
-async def arrived(servers: str, topic: str) -> list[Event[EventData]]:
-    """Return every event of a topic, decoded."""
+async def arrived(servers: str, topic: str, numbers: Iterable[int] = range(PARTITIONS)) -> list[Event[EventData]]:
+    """Return every event of a topic, or of some of its partitions, decoded."""
     consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest", enable_auto_commit=False)
     await consumer.start()
     try:
-        partitions = [TopicPartition(topic, n) for n in range(PARTITIONS)]
+        partitions = [TopicPartition(topic, n) for n in numbers]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)

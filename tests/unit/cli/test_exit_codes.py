@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import typer
 from aiohttp import ClientConnectionError
 from aiokafka.errors import KafkaConnectionError
-from pymongo.errors import ConfigurationError, ServerSelectionTimeoutError
+from pymongo.errors import ConfigurationError, OperationFailure, ServerSelectionTimeoutError
 
 from deploy.local.process import StartError, free_port
 from deploy.local.system import EXAMPLE_DIRECTORY, SystemFailure
@@ -355,3 +356,24 @@ def test_reader_of_call_logs_loads_no_driver() -> None:
     code = "import sys, services.cli.calllog; print({'motor', 'aiokafka', 'twilio', 'aiohttp', 'typer'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"
+
+
+def test_mongodb_that_refuses_the_login_is_told_from_one_that_is_away(
+    nothing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Refusing:
+        async def command(self, _: str) -> None:
+            raise OperationFailure("Authentication failed.", 18)
+
+    @contextmanager
+    def refusing(*_: str) -> Iterator[Refusing]:
+        yield Refusing()
+
+    monkeypatch.setattr(local_run, "database_of", refusing)
+    monkeypatch.setenv("RINGBACK_MONGODB_URL", f"mongodb://reader:secret@{nothing}/?directConnection=true")
+    monkeypatch.setenv("RINGBACK_DIRECTORY", str(EXAMPLE_DIRECTORY))
+    assert run(["explain", CALLER]) == WRONG_USE
+    text = said(capsys)
+    assert f"MongoDB at {nothing}/?directConnection=true refuses the login" in text
+    assert "RINGBACK_MONGODB_URL" in text
+    assert "secret" not in text

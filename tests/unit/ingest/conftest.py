@@ -7,6 +7,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from services.ingest.adapters.kafka import Outlet
 from services.ingest.adapters.twilio import TwilioSignatures, Twiml
+from services.ingest.adapters.unsafe import Unsafe
 from services.ingest.domain.lender import Lender
 from services.ingest.shell import Ingest
 from services.ingest.web.app import make_app
@@ -23,10 +24,12 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     directory = load_directory("deploy/examples/lender.yaml")
     producer, health, clock = FakeProducer(), Health(), FakeClock(OPEN)
     insecure = getattr(request, "param", "") == "insecure"
+    outlet = Outlet(producer=producer, health=health, limit_s=1.0)
     ingest = Ingest(
         lender=Lender(directory, {"+12125550198"}),
         clock=clock,
-        outlet=Outlet(producer=producer, health=health, limit_s=1.0),
+        outlet=outlet,
+        unsafe=Unsafe(outlet=outlet, health=health),
         signatures=None if insecure else TwilioSignatures(BASE, (TOKEN, OLD_TOKEN)),
         account_sid=ACCOUNT,
         twiml=Twiml(BASE, "#rc=5&rp=all", directory.name),

@@ -1,6 +1,5 @@
 """What webhooks missed is found in the provider's lists, and emitted under the ids that the webhooks would have made."""
 
-import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,8 +11,9 @@ from schemas.envelope import Event
 from services.ingest.adapters.known import Known
 from services.ingest.domain.lender import Lender
 from services.ingest.domain.listed import ListedCall, ListedMessage
+from services.ingest.domain.listed_voicemails import ListedRecording, ListedTranscript
 from services.ingest.errors import ListsAway
-from services.ingest.reconcile.passes import Passes
+from services.ingest.reconcile.passes import CALL_AGE_S, Passes
 from services.policy.directory import load_directory
 from services.runtime.errors import TransientError
 from services.runtime.health import Health
@@ -49,13 +49,22 @@ ALL_IDS = {
 }  # fmt: skip
 
 
+VOICEMAIL = ListedRecording(
+    sid="RE" + "e" * 32, call_sid=CALL, status="completed", url="https://api.twilio.com/RE1", at=at(25), duration_s=20
+)  # fmt: skip
+VOICE_IDS = {f"twilio:{VOICEMAIL.sid}:recorded", f"twilio:{VOICEMAIL.sid}:transcribed"}
+
+
 @dataclass
 class FakeLists:
     """A provider's lists; remembers from when it was asked."""
 
     calls: list[ListedCall] = field(default_factory=list)
     messages: list[ListedMessage] = field(default_factory=list)
+    recordings: list[ListedRecording] = field(default_factory=list)
+    transcripts: dict[str, ListedTranscript] = field(default_factory=dict)
     asked: list[datetime] = field(default_factory=list)
+    transcripts_asked: int = 0
     is_away: bool = False
 
     async def calls_ended(self, since: datetime) -> list[ListedCall]:
@@ -72,6 +81,15 @@ class FakeLists:
     async def messages_sent(self, since: datetime) -> list[ListedMessage]:
         """Return texts."""
         return [message for message in self.messages if message.at >= since]
+
+    async def recordings_made(self, since: datetime) -> list[ListedRecording]:
+        """Return recordings."""
+        return [recording for recording in self.recordings if recording.at >= since]
+
+    async def transcript_of(self, recording_sid: str) -> ListedTranscript | None:
+        """Return a recording's words."""
+        self.transcripts_asked += 1
+        return self.transcripts.get(recording_sid)
 
 
 @dataclass
@@ -167,14 +185,17 @@ async def test_facts_have_the_ids_of_the_webhooks_that_tell_them(bench: Bench, r
     assert bench.sent() == {}
 
 
-async def test_call_is_left_alone_until_no_first_text_can_leave_any_more(bench: Bench) -> None:
-    """The first text lives five minutes from the call's end; a lost key press must not text a borrower who was served."""
-    bench.clock.virtual = at(50 + 300)
+async def test_call_is_left_alone_until_its_webhooks_had_their_time_and_told_while_a_first_text_still_may_leave(
+    bench: Bench,
+) -> None:
+    """A call in which a phone was picked up becomes a task and no text, however early it is told; a missed one its text."""
+    bench.clock.virtual = at(50 + 119)
     await bench.passes.round()
     assert set(bench.sent()) == {f"twilio:{TEXT}:received", f"twilio:{OURS}:undelivered"}
-    bench.clock.virtual = at(50 + 360)
+    bench.clock.virtual = at(50 + 120)
     await bench.passes.round()
     assert set(bench.sent()) == ALL_IDS
+    assert CALL_AGE_S + Passes.period_s < 300 - 60, "a minute is left of the first text's five"
 
 
 async def test_pass_looks_back_ten_minutes_from_the_last_that_finished_over_failures_and_a_restart(
@@ -183,13 +204,17 @@ async def test_pass_looks_back_ten_minutes_from_the_last_that_finished_over_fail
     first = bench.clock.virtual
     await bench.passes.round()
     assert bench.lists.asked == [first - timedelta(days=1)]
-    bench.clock.move(3 * 3600)
+    bench.clock.move(60)
+    await bench.passes.round()
+    second = first + timedelta(seconds=60)
+    assert bench.lists.asked[-1] == first - timedelta(minutes=10)
+    bench.clock.move(30 * 3600)
     bench.lists.is_away = True
     with pytest.raises(ListsAway):
         await bench.passes.round()
     bench.lists.is_away = False
     await bench.restarted().round()
-    assert bench.lists.asked[-1] == first - timedelta(minutes=10)
+    assert bench.lists.asked[-1] == second - timedelta(minutes=10), "thirty hours, though a first pass looks back a day"
 
 
 async def test_pass_whose_event_kafka_does_not_take_is_made_again(bench: Bench) -> None:
@@ -224,10 +249,80 @@ async def test_reconciler_waits_while_a_spool_beside_it_has_entries(bench: Bench
     assert set(bench.sent()) == ALL_IDS
 
 
-async def test_call_that_began_before_the_window_has_all_its_legs(bench: Bench) -> None:
-    (bench.folder / "reconciler.json").write_text(json.dumps({"finished": at(600 + 30).isoformat()}))
+async def test_receipt_that_comes_hours_after_its_text_and_gets_lost_is_found_within_the_hour(bench: Bench) -> None:
+    """Lists are by the time a text was sent; its end may be reported hours later, long behind every short window."""
+    bench.lists.messages = [replace(RECEIPT, status="sent")]
     await bench.passes.round()
-    assert bench.lists.asked == [at(30)], "one of the legs ended before"
+    bench.clock.move(2.5 * 3600)
+    await bench.passes.round()
+    bench.lists.messages = [RECEIPT]
+    bench.clock.move(60)
+    await bench.passes.round()
+    assert f"twilio:{OURS}:undelivered" not in bench.sent(), "a pass of ten minutes does not see it"
+    for _ in range(59):
+        bench.clock.move(60)
+        await bench.passes.round()
+    assert f"twilio:{OURS}:undelivered" in bench.sent()
+    spans = [asked for asked in bench.lists.asked[-60:] if asked == bench.clock.virtual - timedelta(days=1)]
+    assert len(spans) == 1, "a day is listed once an hour"
+
+
+async def test_call_and_text_that_the_provider_lists_late_are_found_within_the_hour(bench: Bench) -> None:
+    bench.lists.calls, bench.lists.messages = [], []
+    await bench.passes.round()
+    bench.lists.calls, bench.lists.messages = [WHOLE, *LEGS], [STOP]
+    for _ in range(60):
+        bench.clock.move(60)
+        await bench.passes.round()
+    assert set(bench.sent()) == ALL_IDS - {f"twilio:{OURS}:undelivered"}
+
+
+async def test_voicemail_whose_webhooks_were_lost_is_told_with_its_words_under_the_webhooks_ids(
+    bench: Bench, rig: Rig
+) -> None:
+    """A borrower's request to be called at a time is in those words."""
+    bench.lists.recordings = [VOICEMAIL]
+    await bench.passes.round()
+    assert set(bench.sent()) == ALL_IDS | {f"twilio:{VOICEMAIL.sid}:recorded"}, "its words are not there yet"
+    bench.lists.transcripts = {VOICEMAIL.sid: ListedTranscript("please call after five")}
+    bench.clock.move(60)
+    bench.passes = bench.restarted()
+    await bench.passes.round()
+    sent = bench.sent()
+    assert set(sent) == ALL_IDS | VOICE_IDS
+    asked = bench.lists.transcripts_asked
+    await bench.passes.round()
+    assert bench.lists.transcripts_asked == asked, "what is in Kafka is not asked for"
+    form = {"CallSid": CALL, "RecordingSid": VOICEMAIL.sid, "RecordingUrl": VOICEMAIL.url, "RecordingDuration": "20"}
+    query = f"?call={CALL}&branch=new-york"
+    await rig.twilio(f"recording{query}", {**form, "RecordingStatus": "completed"})
+    words = {"TranscriptionStatus": "completed", "TranscriptionText": "please call after five"}
+    await rig.twilio(f"transcription{query}", {**form, **words})
+    for event in rig.events:
+        assert (sent[event.id].data, sent[event.id].key, sent[event.id].branch_id) == (
+            event.data,
+            event.key,
+            event.branch_id,
+        )
+
+
+async def test_voicemail_that_cannot_be_transcribed_says_so_and_a_recording_of_no_call_of_ours_is_not_told(
+    bench: Bench,
+) -> None:
+    bench.lists.recordings = [VOICEMAIL, replace(VOICEMAIL, sid="RE" + "f" * 32, call_sid="CA" + "f" * 32)]
+    bench.lists.transcripts = {VOICEMAIL.sid: ListedTranscript(None)}
+    await bench.passes.round()
+    assert set(bench.sent()) == ALL_IDS | VOICE_IDS
+    assert bench.sent()[f"twilio:{VOICEMAIL.sid}:transcribed"].data.text is None
+
+
+async def test_call_that_began_before_the_window_has_all_its_legs(bench: Bench) -> None:
+    bench.lists.calls, bench.clock.virtual = [], at(600 + 30)
+    await bench.passes.round()
+    bench.lists.calls = [WHOLE, *LEGS]
+    bench.clock.move(60)
+    await bench.passes.round()
+    assert bench.lists.asked[-1] == at(30), "one of the legs ended before"
     assert bench.sent()[f"twilio:{CALL}:started"].data.legs_dialled == 2
 
 

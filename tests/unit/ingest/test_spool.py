@@ -4,25 +4,26 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientResponse
 
+from deploy.local.process import free_port
 from schemas.base import EventData
 from schemas.envelope import Event, Wire, encode
 from schemas.ids import partition_key
 from schemas.inbound import ReceiptReceived, ReplyReceived
 from services.ingest.adapters.drain import SpoolDrain
-from services.ingest.adapters.kafka import Outlet
+from services.ingest.adapters.kafka import KafkaPart, Outlet
 from services.ingest.adapters.spool import Spool
 from services.ingest.errors import NotAcknowledged, SpoolInUse
 from services.runtime.clock import monotonic_s
 from services.runtime.errors import TransientError
 from services.runtime.health import Health
-from services.runtime.producer import RecordRefused
+from services.runtime.producer import KafkaProducer, RecordRefused
 from tests.infra.clock import FakeClock
 from tests.infra.polling import eventually
 from tests.unit.ingest.rig import OPEN, Rig
@@ -321,3 +322,26 @@ async def test_webhook_that_is_no_part_of_a_call_in_hand_gets_503_when_nothing_t
     status = f"leg?step=status&call={CALL}&branch=new-york&officer=dana-whitfield"
     assert (await rig.twilio(status, {"CallSid": LEG, "From": CALLER, "CallStatus": "no-answer"})).status == 503
     assert (await rig.twilio("call-status", ENDED)).status == 503
+
+
+@pytest.mark.parametrize("is_set", [True, False])
+async def test_ingest_without_a_spool_says_so_at_start_in_readiness_and_as_a_metric(
+    tmp_path: Path, is_set: bool
+) -> None:
+    health, servers = Health(), f"127.0.0.1:{free_port()}"
+    producer = KafkaProducer(bootstrap_servers=servers, client_id="test")
+    async with spool_in(tmp_path) as spool:
+        kept = spool if is_set else None
+        part = KafkaPart(
+            producer=producer,
+            bootstrap_servers=servers,
+            health=health,
+            topics=(),
+            outlet=Outlet(producer=producer, health=health, limit_s=LIMIT_S, spool=kept),
+            spool=kept,
+        )
+        with nullcontext() if is_set else pytest.raises(TransientError):
+            await part.start()
+        await part.stop()
+    assert count("ringback_spool_is_set") == is_set
+    assert ("RINGBACK_SPOOL_DIR is not set" in health.warnings.get("spool", "")) == (not is_set)

@@ -106,6 +106,39 @@ def test_unknown_zone_is_named_with_its_path() -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["   ", " Dana", "Dana ", "\U0001f3e0", "Dana \U0001f3e0", "--", "Da\u200bna", "Da\nna"]
+)
+@pytest.mark.parametrize("where", ["name", "legal_name", "officer", "branch", "approved_by"])
+def test_name_that_says_nothing_or_that_no_text_can_say_is_refused(name: str, where: str) -> None:
+    def edit(data: Any) -> None:
+        spots = {
+            "officer": (data["officers"][0], "name"),
+            "branch": (data["branches"][0], "name"),
+            "approved_by": (data["templates"]["missed_call_first"]["free"], "approved_by"),
+        }
+        found, key = spots.get(where, (data, where))
+        found[key] = name
+
+    assert "is not a name" in str(broken(edit))
+
+
+@pytest.mark.parametrize("name", ["José Núñez", "O'Brien-Smith, Jr.", "21st Mortgage & Co.", "Søren (West)"])
+def test_names_as_people_and_companies_have_them_are_taken(name: str) -> None:
+    data = yaml.safe_load(EXAMPLE.read_text())
+    data["officers"][0]["name"] = name
+    assert parse_directory(yaml.safe_dump(data)).officers[0].name == name
+
+
+@pytest.mark.parametrize(
+    "zone", ["Factory", "localtime", "EST", "EST5EDT", "Etc/GMT+5", "UTC", "america/new_york", " "]
+)
+def test_zone_that_is_no_places_is_refused(zone: str) -> None:
+    error = broken(lambda d: d["branches"][1].update(time_zone=zone))
+    assert "branches[1].time_zone: " in str(error)
+    assert "such as America/New_York" in str(error)
+
+
+@pytest.mark.parametrize(
     ("edit", "problem"),
     [
         (lambda d: d["branches"][0]["officers"].append("gone"),

@@ -88,3 +88,10 @@ def test_document_that_can_never_be_written_is_refused_with_the_drivers_reason(d
 def test_our_kinds_say_whether_trying_again_may_help() -> None:
     assert issubclass(StoreAway, TransientError)
     assert issubclass(StoreRefused, PermanentError)
+
+
+@pytest.mark.parametrize("code", [13, 18, 8000])
+def test_refused_login_is_told_as_such_and_may_be_right_again(code: int) -> None:
+    found = translated(pymongo.errors.OperationFailure("Authentication failed.", code))
+    assert isinstance(found, StoreAway)
+    assert str(found) == "MongoDB refuses the login; correct the user and password in RINGBACK_MONGODB_URL"

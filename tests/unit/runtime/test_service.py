@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -123,3 +124,23 @@ async def test_part_that_cannot_stop_does_not_keep_the_others_from_stopping() ->
     story: list[str] = []
     assert await run(Part("a", story), Part("b", story, broken="stop")) == EXIT_FAILED
     assert story[-2:] == ["stop b", "stop a"]
+
+
+@pytest.mark.parametrize(
+    ("host", "code", "why"),
+    [("192.0.2.1", EXIT_CONFIGURATION, "RINGBACK_OPS_HOST: this machine cannot listen on 192.0.2.1"),
+     ("no-such-host.invalid", EXIT_CONFIGURATION, "RINGBACK_OPS_HOST: this machine cannot listen on no-such-host"),
+     ("127.0.0.1", EXIT_FAILED, "RINGBACK_OPS_PORT: port ")],
+)  # fmt: skip
+async def test_service_that_cannot_listen_ends_with_the_setting_and_no_traceback(
+    host: str, code: int, why: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings = SETTINGS.model_copy(update={"ops_host": host, "ops_port": taken.getsockname()[1]})
+        async with asyncio.timeout(10):
+            assert await service.run("it", settings, Health(), []) == code
+    said = "".join(capfd.readouterr())
+    assert why in said
+    assert "Traceback" not in said

@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from schemas.topics import CHANGELOG, SEQUENCER_APP, SEQUENCER_TABLE
+from services.ingest.settings import IngestSettings
 from services.runtime import logs
 from services.runtime.clock import real_now, write_clock
 from services.runtime.settings import MongoSettings, SettingsError, TwilioSettings
@@ -50,6 +51,33 @@ def test_virtual_clock_is_refused_unless_twilio_is_on_loopback(tmp_path: Path) -
     with pytest.raises(SettingsError, match="loopback"):
         MongoSettings.load(**GOOD, clock=str(clock))
     assert MongoSettings.load(**GOOD, clock=str(clock), twilio_base_url="http://127.0.0.1:4010").make_clock().is_file
+
+
+@pytest.mark.parametrize(
+    "host", ["", " ", "nonsense host", "http://127.0.0.1", "127.0.0.1:9101", "999.1.1.1", "-a", "\U0001f3e0"]
+)
+def test_host_that_nothing_could_listen_on_is_named_at_load(host: str) -> None:
+    with pytest.raises(SettingsError, match=r"^RINGBACK_OPS_HOST: is not a host; write an address"):
+        MongoSettings.load(**GOOD, ops_host=host)
+    with pytest.raises(SettingsError, match=r"RINGBACK_INGEST_HOST: is not a host; write an address"):
+        IngestSettings.load(**GOOD, ingest_host=host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "localhost", "ingest-0.ringback.svc"])
+def test_host_that_something_may_listen_on_is_taken(host: str) -> None:
+    assert MongoSettings.load(**GOOD, ops_host=host).ops_host == host
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "hooks.example.com", "https://", "https://:443", "https://hooks example.com", "https://hooks.example.com:99999",
+     "https://hooks.example.com:0", "https://me:secret@hooks.example.com", "https://hooks.example.com/?a=b",
+     "https://hooks.example.com#rc=5", "ftp://hooks.example.com", "https://999.1.1.1", "https://[::1"],
+)  # fmt: skip
+def test_base_url_that_no_path_can_be_put_behind_is_named_at_load(url: str) -> None:
+    for name in ("public_base_url", "twilio_base_url"):
+        with pytest.raises(SettingsError, match=rf"RINGBACK_{name.upper()}: is not a base URL; write it like https://"):
+            Both.load(**GOOD, **{"twilio_account_sid": "AC" + "0" * 32, "twilio_auth_token": "t", name: url})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,38 @@
+"""A text that the provider's list tells of, because its webhook was lost: texts that came after it may be known already."""
+
+import pytest
+
+from schemas.envelope import Event
+from schemas.inbound import ReplyReceived
+from tests.unit.leads.events import CALLER, InboundCall, at, event, text
+from tests.unit.leads.rig import Rig
+
+CALL = InboundCall()
+
+
+def listed(body: str, seconds: float) -> Event[ReplyReceived]:
+    """Return a text as the reconciler tells it, long after it was sent: an old event's time is that of its telling."""
+    data = ReplyReceived(
+        message_id="SMlate", caller=CALLER, to="+12125550100", body=body, received_at=at(seconds), listed=True
+    )
+    return event("twilio:SMlate:received", data, seconds + 3600)
+
+
+@pytest.mark.parametrize("body", ["START", "UNSTOP", "YES"])
+async def test_listed_word_that_would_open_texting_is_an_answer_for_a_person_and_never_undoes_a_stop(
+    rig: Rig, body: str
+) -> None:
+    """START at noon, STOP at one; the webhook of START was lost, and the list tells it at two."""
+    await rig.give(*CALL.missed(), text("STOP", seconds=600))
+    await rig.give(listed(body, 300))
+    lead = rig.lead()
+    assert lead["texting"] == "stopped"
+    assert "replied" in lead["task"]["reasons"]
+    assert "lead.opted_in" not in [one.TYPE for one in rig.told]
+    await rig.give(text("START", id_="SMnow", seconds=5000))
+    assert rig.lead()["texting"] == "open", "said again, it counts"
+
+
+async def test_listed_stop_stops(rig: Rig) -> None:
+    await rig.give(*CALL.missed(), listed("STOP", 300))
+    assert rig.lead()["texting"] == "stopped"
