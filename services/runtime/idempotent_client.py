@@ -16,11 +16,9 @@ from aiokafka import errors as kafka
 
 from services.runtime import pins
 from services.runtime.errors import PermanentError
+from services.runtime.stopping import CLOSE_LIMIT_S
 
 log = structlog.get_logger(__name__)
-
-CLOSE_LIMIT_S: Final = 5.0
-"""How long closing may take; the client's own stop() waits for every batch, so for a partition without a leader for good."""
 
 VERSIONS: Final[Mapping[str, str]] = {"aiokafka": "0.14.0"}
 SOURCES: Final[Mapping[str, str]] = {

@@ -1,85 +1,27 @@
-"""The producer: a send returns once every in-sync replica has acknowledged it; its fake; and Kafka's errors as ours."""
+"""The producer: a send returns once every in-sync replica has acknowledged it; and its fake."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka
 
 from schemas.base import EventData
 from schemas.envelope import Event, Wire, decode, encode
+from services.runtime.client_slot import ClientSlot, forget
+from services.runtime.clock import monotonic_s
 from services.runtime.dead_letters import REQUEST_LIMIT_BYTES
-from services.runtime.errors import PermanentError, TransientError
-from services.runtime.idempotent_client import abandon, check_pins, fail_pending, has_ended, never_expire
-from services.runtime.metrics import PRODUCERS_REPLACED
+from services.runtime.errors import TransientError
+from services.runtime.idempotent_client import check_pins, has_ended
+from services.runtime.producer_errors import RecordRefused, kind_of
 
-log = structlog.get_logger(__name__)
-
-START_LIMIT_S: Final = 30.0
-"""How long connecting may take; a client without a broker asks for its id for good."""
-FLUSH_LIMIT_S: Final = 5.0
-"""How long a stopping service waits for acknowledgements; who waits for one knows that it has not come."""
 SEND_TIMEOUT_S: Final = 5.0
 """How long a send may wait. Whoever sends waits in place and says why; a partition without a leader is away for longer."""
-
-
-class RecordRefused(PermanentError):
-    """This record can never be written: it is too large, or its time or topic is refused."""
-
-
-ERRORS: Final[Mapping[type[Exception], type[TransientError] | type[PermanentError]]] = {
-    kafka.KafkaError: TransientError,
-    # The record itself; the same one would be refused again and again.
-    kafka.MessageSizeTooLargeError: RecordRefused,
-    kafka.RecordTooLargeError: RecordRefused,
-    kafka.RecordListTooLargeError: RecordRefused,
-    kafka.InvalidTimestampError: RecordRefused,
-    kafka.InvalidTopicError: RecordRefused,
-    kafka.UnsupportedForMessageFormatError: RecordRefused,
-    # The broker and this client no longer agree on what came last; a new client is not affected.
-    kafka.OutOfOrderSequenceNumber: TransientError,
-    kafka.UnknownProducerId: TransientError,
-    kafka.InvalidProducerEpoch: TransientError,
-    kafka.InvalidProducerIdMapping: TransientError,
-    kafka.ProducerFenced: TransientError,
-    # Not retriable for the client, yet no fault of the record: it waits, unready, until someone has put it right.
-    kafka.TopicAuthorizationFailedError: TransientError,
-    kafka.ClusterAuthorizationFailedError: TransientError,
-    kafka.SaslAuthenticationFailed: TransientError,
-    kafka.AuthenticationFailedError: TransientError,
-    kafka.AuthenticationMethodNotSupported: TransientError,
-    kafka.UnsupportedSaslMechanismError: TransientError,
-    kafka.IllegalSaslStateError: TransientError,
-    kafka.SecurityDisabled: TransientError,
-    kafka.PolicyViolationError: TransientError,
-    kafka.QuotaViolationError: TransientError,
-    kafka.BrokerNotAvailableError: TransientError,
-    kafka.ReplicaNotAvailableError: TransientError,
-    kafka.InvalidRequiredAcksError: TransientError,
-    kafka.InvalidRequestError: TransientError,
-    kafka.UnsupportedVersionError: TransientError,
-    kafka.IncompatibleBrokerVersion: TransientError,
-    kafka.UnrecognizedBrokerVersion: TransientError,
-    kafka.CorruptRecordException: TransientError,  # damaged on its way
-    kafka.KafkaTimeoutError: TransientError,
-    kafka.KafkaUnavailableError: TransientError,
-    kafka.UnknownError: TransientError,
-    kafka.ProducerClosed: TransientError,  # we are stopping, or its client was replaced; nothing is wrong with the record
-}
-"""Our kind of each error that sending may meet; the most specific class wins. What the client calls retriable is
-transient without being listed."""
-
-
-def kind_of(error: type[BaseException]) -> type[TransientError] | type[PermanentError]:
-    """Return our kind of one of aiokafka's error classes."""
-    if getattr(error, "retriable", False):
-        return TransientError
-    return next(ERRORS[model] for model in error.__mro__ if model in ERRORS)
+BACKOFF_S: Final = (0.1, 5.0)
+"""First and longest pause before a topic that is refused through a client of its own gets another."""
 
 
 class Producer(Protocol):
@@ -97,12 +39,31 @@ class Producer(Protocol):
         """Send raw records, with the same promise."""
 
 
+@dataclass
+class Apart:
+    """A topic that has cost everybody a client: it has a client of its own from then on.
+
+    Attributes:
+        slot: its client.
+        refused: how often in a row that client was replaced.
+        not_before_s: monotonic; until then no other is opened.
+        why: the last refusal.
+    """
+
+    slot: ClientSlot
+    refused: int = 0
+    not_before_s: float = 0.0
+    why: str = ""
+
+
 class KafkaProducer:
     """The real one: idempotent, acknowledged by all in-sync replicas.
 
     A client whose record is refused has counted it, and the broker has not: it refuses all that follow in that partition.
     So a client is replaced after any error that it does not retry itself. What waits in the old one fails as
-    TransientError; what was on its way may still arrive.
+    TransientError; what was on its way may still arrive. A topic that was refused once is sent through a client of its own
+    from then on, so that one that is always refused costs no other topic its client; while it is, it is tried less and less
+    often.
 
     Args:
         bootstrap_servers: the cluster.
@@ -133,10 +94,8 @@ class KafkaProducer:
             request_timeout_ms=int(request_timeout_s * 1000),
             max_request_size=REQUEST_LIMIT_BYTES,
         )
-        self._client: AIOKafkaProducer | None = None
-        self._opening: asyncio.Task[None] | None = None
-        self._closing: set[asyncio.Task[None]] = set()
-        self._stopped = False
+        self._shared = ClientSlot(self._make)
+        self._apart: dict[str, Apart] = {}
 
     async def start(self) -> None:
         """Connect.
@@ -146,21 +105,11 @@ class KafkaProducer:
             TransientError: Kafka does not answer.
         """
         check_pins()
-        await self._current()
+        await self._shared.current()
 
     async def stop(self) -> None:
         """Send what is under way, for a few seconds at most, and disconnect."""
-        self._stopped = True
-        if self._opening is not None:
-            self._opening.cancel()
-        client, self._client = self._client, None
-        if client is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FLUSH_LIMIT_S):
-                    await client.flush()
-            await abandon(client)
-        if self._closing:
-            await asyncio.wait(self._closing)
+        await asyncio.gather(self._shared.stop(), *(apart.slot.stop() for apart in self._apart.values()))
 
     async def check(self) -> None:
         """Ask the cluster whether it is there.
@@ -170,12 +119,12 @@ class KafkaProducer:
         """
         try:
             async with asyncio.timeout(self._send_timeout_s):
-                client = await self._current()
+                client = await self._shared.current()
                 await client.client.fetch_all_metadata()
         except (kafka.KafkaError, TimeoutError) as error:
             raise TransientError(f"Kafka does not answer: {error!r}") from error
         if has_ended(client):
-            self._replace(client, "its sender has ended")
+            self._shared.replace(client, "its sender has ended")
             raise TransientError("the producer is being replaced: its sender has ended")
 
     async def send(self, *events: Event[EventData]) -> None:
@@ -192,7 +141,9 @@ class KafkaProducer:
             raise TransientError(f"Kafka did not acknowledge within {self._send_timeout_s:g} s: {topics}") from error
 
     async def _send_all(self, records: Sequence[Wire]) -> None:
-        client = await self._current()
+        apart = self._apart_of(records)
+        slot = apart.slot if apart else self._shared
+        client = await slot.current()
         acks: list[asyncio.Future[object]] = []
         try:
             for record in records:
@@ -201,83 +152,58 @@ class KafkaProducer:
             # Refused by the client itself, before it was counted: the client goes on.
             _forget_all(acks)
             if has_ended(client):
-                self._replace(client, repr(error))
+                slot.replace(client, repr(error))
                 raise TransientError(f"Kafka did not acknowledge: {error!r}") from error
             raise kind_of(type(error))(f"Kafka did not acknowledge: {error!r}") from error
         try:
             await asyncio.gather(*acks)
         except kafka.KafkaError as error:
             _forget_all(acks)
-            if has_ended(client) or not error.retriable:
-                self._replace(client, repr(error))
+            refused = _refused(records, acks)  # before the client is replaced, which fails the others too
+            if (has_ended(client) or not error.retriable) and slot.replace(client, repr(error)):
+                self._note_refused(apart, refused)
             if kind_of(type(error)) is not RecordRefused:
                 raise TransientError(f"Kafka did not acknowledge: {error!r}") from error
             await self._send_alone([record for record, ack in zip(records, acks, strict=True) if not _is_safe(ack)])
+        if apart is not None:
+            apart.refused = 0
+
+    def _apart_of(self, records: Sequence[Wire]) -> Apart | None:
+        """Return the client that records of these topics are sent through, where it is not everybody's.
+
+        Raises:
+            TransientError: it was refused again and again, and is not tried yet.
+        """
+        for topic in dict.fromkeys(record.topic for record in records) if self._apart else ():
+            if (apart := self._apart.get(topic)) is None:
+                continue
+            if monotonic_s() < apart.not_before_s:
+                raise TransientError(f"Kafka refuses {topic}, which is tried again soon: {apart.why}")
+            return apart
+        return None
+
+    def _note_refused(self, apart: Apart | None, refused: Mapping[str, BaseException]) -> None:
+        """Have topics that have just cost a client be sent through one of their own, and seldom if that fails too."""
+        for topic, error in refused.items():
+            if topic not in self._apart:
+                self._apart[topic] = Apart(ClientSlot(self._make))
+            if apart is not None and kind_of(type(error)) is not RecordRefused:
+                apart.refused, apart.why = apart.refused + 1, repr(error)
+                apart.not_before_s = monotonic_s() + min(BACKOFF_S[1], BACKOFF_S[0] * 2**apart.refused)
 
     async def _send_alone(self, records: Sequence[Wire]) -> None:
         """Send one record after the other through a client of their own.
 
         The broker refuses a whole batch; another's record may have been the one that it would not take.
         """
-        client = await self._open()
+        client = await self._shared.open()
         try:
             for record in records:
                 await (await _give(client, record))
         except kafka.KafkaError as error:
             raise kind_of(type(error))(f"Kafka did not acknowledge: {error!r}") from error
         finally:
-            self._close(client)
-
-    async def _current(self) -> AIOKafkaProducer:
-        """Return the client; after the last one was replaced, a new one.
-
-        Raises:
-            TransientError: Kafka does not answer, or we have stopped.
-        """
-        while self._client is None:
-            if self._stopped:
-                raise TransientError("the producer has stopped")
-            if self._opening is None or self._opening.done():
-                self._opening = asyncio.create_task(self._open_next())
-                self._opening.add_done_callback(_forget)
-            try:
-                await asyncio.shield(self._opening)
-            except asyncio.CancelledError:
-                if not self._opening.cancelled():
-                    raise  # ours; the opening goes on for others
-        return self._client
-
-    async def _open_next(self) -> None:
-        self._client = await self._open()
-
-    async def _open(self) -> AIOKafkaProducer:
-        client = self._make()
-        never_expire(client)
-        try:
-            async with asyncio.timeout(START_LIMIT_S):
-                await client.start()
-        except (kafka.KafkaError, OSError, TimeoutError) as error:
-            self._close(client)
-            raise TransientError(f"Kafka does not answer: {error!r}") from error
-        except BaseException:
-            self._close(client)
-            raise
-        return client
-
-    def _replace(self, client: AIOKafkaProducer, why: str) -> None:
-        """Send nothing more through a client, and fail what waits in it; closing it takes its time."""
-        if client is not self._client:
-            return
-        self._client = None
-        PRODUCERS_REPLACED.inc()
-        log.warning("producer_replaced", why=why)
-        self._close(client)
-
-    def _close(self, client: AIOKafkaProducer) -> None:
-        fail_pending(client)
-        task = asyncio.create_task(abandon(client))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+            self._shared.close(client)
 
 
 async def _give(client: AIOKafkaProducer, record: Wire) -> asyncio.Future[object]:
@@ -286,19 +212,23 @@ async def _give(client: AIOKafkaProducer, record: Wire) -> asyncio.Future[object
     return ack
 
 
+def _refused(records: Sequence[Wire], acks: Sequence[asyncio.Future[object]]) -> dict[str, BaseException]:
+    """Return the topics whose records failed with an error that the client does not retry, and the error."""
+    return {
+        record.topic: error
+        for record, ack in zip(records, acks, strict=True)
+        if ack.done() and not ack.cancelled() and (error := ack.exception()) is not None
+        if isinstance(error, kafka.KafkaError) and not error.retriable
+    }
+
+
 def _is_safe(ack: asyncio.Future[object]) -> bool:
     return ack.done() and not ack.cancelled() and ack.exception() is None
 
 
 def _forget_all(acks: Iterable[asyncio.Future[object]]) -> None:
     for ack in acks:
-        ack.add_done_callback(_forget)
-
-
-def _forget(ack: asyncio.Future[Any]) -> None:
-    """Take note of how something ended that nobody waits for any more, so that asyncio does not complain."""
-    if not ack.cancelled():
-        ack.exception()
+        ack.add_done_callback(forget)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from services.runtime.errors import ProcessMustEnd, RingbackError, TransientErro
 from services.runtime.health import Health
 from services.runtime.metrics import ROUND_FAILURES
 from services.runtime.service import Resource
+from services.runtime.stopping import ROUND_LIMIT_S
 
 log = structlog.get_logger(__name__)
 
@@ -28,8 +29,6 @@ AWAY_AFTER: Final = 3
 for its time-out, and the round would outlast its beat."""
 KEYS_KEPT: Final = 10_000
 """So many failing items are known; beyond that, the newer ones are reached no more."""
-STOP_LIMIT_S: Final = 3.0
-"""How long a stopping service waits for the round in hand; what it leaves, the next instance's round finds."""
 
 
 class Rounds(Resource, ABC):
@@ -96,7 +95,7 @@ class Rounds(Resource, ABC):
         """Begin no other round, and wait a little for the one in hand."""
         self._stop.set()
         self.wake()
-        if not await _within(self._resting, STOP_LIMIT_S):
+        if not await _within(self._resting, ROUND_LIMIT_S):
             log.warning("round_left", round=self.name)
 
     def asks_for(self, batch: int) -> int:

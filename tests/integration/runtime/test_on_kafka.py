@@ -17,7 +17,8 @@ from services.runtime.errors import TransientError
 from services.runtime.handled import APPLIED, Handled
 from services.runtime.health import Health
 from services.runtime.offsets import Ends
-from services.runtime.producer import KafkaProducer, RecordRefused
+from services.runtime.producer import KafkaProducer
+from services.runtime.producer_errors import RecordRefused
 from services.runtime.settings import RuntimeSettings
 from services.runtime.topics_admin import TopicsDiffer, alter_topics, check_topics, create_topics
 from tests.infra.polling import eventually

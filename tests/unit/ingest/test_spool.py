@@ -23,7 +23,8 @@ from services.ingest.errors import NotAcknowledged, SpoolInUse
 from services.runtime.clock import monotonic_s
 from services.runtime.errors import TransientError
 from services.runtime.health import Health
-from services.runtime.producer import KafkaProducer, RecordRefused
+from services.runtime.producer import KafkaProducer
+from services.runtime.producer_errors import RecordRefused
 from tests.infra.clock import FakeClock
 from tests.infra.polling import eventually
 from tests.unit.ingest.rig import OPEN, Rig

@@ -11,7 +11,7 @@ from services.runtime.errors import PermanentError, ProcessMustEnd, TransientErr
 from services.runtime.event_runner import EventRunner
 from services.runtime.handled import APPLIED, DEAD_LETTERED, Handled, ignored
 from services.runtime.health import Health
-from services.runtime.producer import RecordRefused
+from services.runtime.producer_errors import RecordRefused
 from tests.infra.polling import eventually
 from tests.unit.runtime.build import TOPIC, PickyProducer, Record, Script, fails, record
 

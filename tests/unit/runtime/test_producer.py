@@ -1,6 +1,7 @@
 """What Kafka's client raises when sending becomes ours: wait, refuse the record, or end the process."""
 
 import asyncio
+import contextlib
 import inspect
 from types import SimpleNamespace
 
@@ -9,8 +10,10 @@ from aiokafka import errors as kafka
 
 from schemas.envelope import Wire
 from services.runtime import idempotent_client
+from services.runtime import producer as producing
 from services.runtime.errors import PermanentError, ProcessMustEnd, TransientError
-from services.runtime.producer import ERRORS, FakeProducer, KafkaProducer, RecordRefused, kind_of
+from services.runtime.producer import FakeProducer, KafkaProducer
+from services.runtime.producer_errors import ERRORS, RecordRefused, kind_of
 from tests.infra.polling import eventually
 
 NEVER_WHEN_SENDING = {
@@ -152,8 +155,8 @@ class One:
         return ack
 
 
-def wire(value: bytes) -> Wire:
-    return Wire(topic="leads", key=b"key", value=value, headers=[])
+def wire(value: bytes, topic: str = "leads") -> Wire:
+    return Wire(topic=topic, key=b"key", value=value, headers=[])
 
 
 async def test_records_are_sent_in_order_and_returned_from_once_acknowledged() -> None:
@@ -193,6 +196,45 @@ async def test_client_that_can_never_send_again_is_replaced_and_the_record_is_se
     assert len(client.made) == 2
     await producer.stop()
     assert all(one.closed for one in client.made)
+
+
+async def test_topic_that_is_always_refused_costs_the_others_one_client_and_is_tried_less_and_less_often() -> None:
+    """Each try used to replace everybody's client, and to fail whatever waited in it."""
+    client = Client(fail_ack={b"bad": kafka.TopicAuthorizationFailedError("touches")})
+    client.silent = {b"waits"}
+    producer = KafkaProducer(bootstrap_servers="nowhere:1", client_id="it", make_producer=client)
+    with pytest.raises(TransientError, match="TopicAuthorizationFailed"):
+        await producer.send_wire(wire(b"bad", "touches"))
+    waiting = asyncio.create_task(producer.send_wire(wire(b"waits")))
+    await eventually(lambda: len(client.made) == 2)
+    for _ in range(30):
+        with pytest.raises(TransientError, match="TopicAuthorizationFailed"):
+            await producer.send_wire(wire(b"bad", "touches"))
+        await producer.send_wire(wire(b"good"))
+    assert not waiting.done()
+    assert client.sent.count(b"good") == 30
+    assert len(client.made) <= 5
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await asyncio.wait_for(producer.stop(), 30)
+
+
+async def test_topic_that_was_refused_is_sent_again_once_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producing, "BACKOFF_S", (0.01, 0.02))
+    client = Client(fail_ack={b"bad": kafka.TopicAuthorizationFailedError("touches")})
+    producer = KafkaProducer(bootstrap_servers="nowhere:1", client_id="it", make_producer=client)
+    for _ in range(4):
+        with pytest.raises(TransientError):
+            await producer.send_wire(wire(b"bad", "touches"))
+    client.fail_ack.clear()
+
+    async def taken() -> bool:
+        with contextlib.suppress(TransientError):
+            await producer.send_wire(wire(b"bad", "touches"))
+        return client.sent == [b"bad"]
+
+    await eventually(taken)
+    await producer.stop()
 
 
 async def test_sender_task_has_ended_the_next_send_replaces_the_client() -> None:
