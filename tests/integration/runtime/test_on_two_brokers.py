@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from prometheus_client import REGISTRY
 
 from deploy.local.kafka.cluster import LocalCluster
 from deploy.local.system import fresh_name
@@ -72,6 +73,10 @@ async def test_partition_loses_its_leader_alone_and_gets_it_back_with_its_record
         await producer.stop()
 
 
+def clients_replaced() -> float | None:
+    return REGISTRY.get_sample_value("ringback_producers_replaced_total")
+
+
 class Sender:
     """Sends 1, 2, 3, ... to one partition, each until it is acknowledged, as our services do."""
 
@@ -131,7 +136,7 @@ async def test_broker_killed_and_back_no_partition_is_dead_afterwards_and_nothin
     )
     await producer.start()
     senders = {(topic, n): Sender(producer, topic, key_of[n]) for topic in (alone, copied) for n in range(PARTITIONS)}
-    running = [asyncio.create_task(sender.run()) for sender in senders.values()]
+    running, replaced = [asyncio.create_task(sender.run()) for sender in senders.values()], clients_replaced()
     try:
         await eventually(lambda: all(sender.acknowledged > 2 for sender in senders.values()))
         await asyncio.to_thread(cluster.kill, 1)
@@ -149,6 +154,7 @@ async def test_broker_killed_and_back_no_partition_is_dead_afterwards_and_nothin
         await asyncio.gather(*running)
         for sender in senders.values():
             await sender.send()  # the first try
+        assert clients_replaced() == replaced, "a sequence had a gap"
         for topic in (alone, copied):
             for n, values in (await values_of(cluster, topic)).items():
                 first_seen = list(dict.fromkeys(values))
