@@ -20,6 +20,7 @@ from services.runtime.offsets import Ends
 from services.runtime.pauses import Pauses
 from services.runtime.producer import Producer
 from services.runtime.progress import Progress
+from services.runtime.stopping import CLOSE_LIMIT_S, EVENTS_LIMIT_S
 
 log = structlog.get_logger(__name__)
 
@@ -30,10 +31,6 @@ COMMIT_EVERY_S: Final = 0.2
 """Finished events are committed this often, all partitions in one request; what a crash repeats changes nothing."""
 AWAY_S: Final = 0.5
 """Pause after a poll that failed for a reason that passes."""
-STOP_LIMIT_S: Final = 20.0
-"""How long a stopping service waits for the events in hand; longer than any one request may take."""
-REVOKE_LIMIT_S: Final = 10.0
-"""How long a rebalance may wait for the events in hand."""
 
 RecordQueue = deque[ConsumerRecord[bytes, bytes]]
 
@@ -125,9 +122,13 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         self._stopping = True
         self._runner.stop()
         await self._pauses.stop()
-        await self._settle(list(self._work.values()), limit_s=STOP_LIMIT_S)
+        await self._settle(list(self._work.values()), limit_s=EVENTS_LIMIT_S)
         await self._commit()
-        await self._consumer.stop()
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await self._consumer.stop()
+        except TimeoutError:
+            log.warning("group_not_left", group=self._group)  # its session ends by itself
         await self._ends.stop()
 
     async def run(self) -> None:
@@ -188,13 +189,14 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         if not done:
             return
         try:
-            await self._consumer.commit(done)
+            async with asyncio.timeout(CLOSE_LIMIT_S):  # the client asks for its coordinator for good
+                await self._consumer.commit(done)
         except (CommitFailedError, IllegalStateError) as error:
             # A partition has moved: its new owner repeats these events, which changes nothing. The others stay due.
             log.info("commit_refused", why=repr(error))
             mine = self._consumer.assignment()
             self._done = {**{partition: at for partition, at in done.items() if partition in mine}, **self._done}
-        except KafkaError as error:
+        except (KafkaError, TimeoutError) as error:
             log.warning("commit_failed", why=repr(error))
             self._done = {**done, **self._done}
 
@@ -205,7 +207,11 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             _, late = await asyncio.wait(tasks, timeout=limit_s)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            if late:
+                await asyncio.wait(late, timeout=CLOSE_LIMIT_S)
+            for task in tasks:
+                if task.done() and not task.cancelled():
+                    task.exception()  # seen: asyncio would complain
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Finish what is in hand before the partitions go."""
@@ -216,9 +222,9 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         # Out of `_work` first: an event that waits is given up here, which must not look like a part that has ended.
         tasks = [self._work.pop(partition) for partition in revoked if partition in self._work]
         self._pauses.revoked((one.topic, one.partition) for one in revoked)
-        await self._settle(tasks, limit_s=REVOKE_LIMIT_S)
+        await self._settle(tasks, limit_s=EVENTS_LIMIT_S)
         if self._committing is not None:
-            await asyncio.wait([self._committing])
+            await asyncio.wait([self._committing], timeout=CLOSE_LIMIT_S)
         await self._commit()
         for partition in revoked:
             self._done.pop(partition, None)

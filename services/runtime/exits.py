@@ -21,7 +21,7 @@ EXITS: Final[Mapping[int, str]] = {
     EXIT_LEASE_LOST: (
         "sequencer: it cannot know any more that its partitions are still its own, and writes nothing. Start it again"
     ),
-    EXIT_STOP_HUNG: "sequencer: told to stop, Faust did not within its limit; what was not committed comes again",
+    EXIT_STOP_HUNG: "told to stop, and something did not within its limit (`stop_hung`); what was not committed comes again",
     EXIT_CONFIGURATION: (
         "a setting, the directory, a cadence file, the number key or an installed package is wrong, or another sequencer "
         "has this one's name; standard error or the log lists every problem. "

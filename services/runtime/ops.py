@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from services.runtime.errors import ConfigurationError, TransientError
 from services.runtime.health import Health
+from services.runtime.stopping import CLOSE_LIMIT_S
 
 VERSION: Final = version("ringback")
 """As pyproject.toml has it."""
@@ -64,7 +65,7 @@ async def serve(app: web.Application, host: str, port: int, *, setting: str) -> 
         CannotListen: the port is in use.
         ConfigurationError: this machine has no such address, or this process may not use the port.
     """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_LIMIT_S)
     await runner.setup()
     site = web.TCPSite(runner, host, port, reuse_address=True)
     try:

@@ -1,26 +1,23 @@
 """Running a service: start its parts in order, serve the operations port, stop in reverse order on SIGTERM or SIGINT."""
 
 import asyncio
-import contextlib
 import json
 import signal
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Final, Protocol, runtime_checkable
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import structlog
 from aiohttp.web import AppRunner
 
 from services.runtime import logs, ops
 from services.runtime.errors import ConfigurationError, RingbackError
-from services.runtime.exits import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_STOPPED
+from services.runtime.exits import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_STOP_HUNG, EXIT_STOPPED
 from services.runtime.health import Health
 from services.runtime.settings import RuntimeSettings
+from services.runtime.stopping import CLOSE_LIMIT_S, PARTS_LIMIT_S, end_at_once, left_after
 
 log = structlog.get_logger(__name__)
-
-STOP_LIMIT_S: Final = 30.0
-"""How long all parts together may take to stop; what they leave, the next process repeats."""
 
 
 class Part(Protocol):
@@ -95,24 +92,32 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
         code = EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_FAILED
         _log_end("cannot_start", error)
     health.unready("stop", "stopping")
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(STOP_LIMIT_S):
-            for part in reversed(started):
-                try:
-                    await part.stop()
-                except Exception:
-                    code = EXIT_FAILED
-                    log.exception("cannot_stop", part=type(part).__name__)
+    stopping = asyncio.create_task(_stop_all(reversed(started)))
+    if await left_after(PARTS_LIMIT_S, stopping):
+        code = code or EXIT_STOP_HUNG
+    elif not stopping.result():
+        code = EXIT_FAILED
     for task in tasks:
         task.cancel()
-    if tasks:
-        await asyncio.wait(
-            tasks, timeout=STOP_LIMIT_S
-        )  # a library that swallows its cancellation must not keep the process
+    if await left_after(CLOSE_LIMIT_S, *tasks):
+        code = code or EXIT_STOP_HUNG
     if runner is not None:
         await runner.cleanup()
     log.info("stopped", code=code)
     return code
+
+
+async def _stop_all(parts: Iterable[Part]) -> bool:
+    """Stop parts one after the other; return whether each could."""
+    well = True
+    for part in parts:
+        log.info("stopping", part=type(part).__name__)
+        try:
+            await part.stop()
+        except Exception:
+            well = False
+            log.exception("cannot_stop", part=type(part).__name__)
+    return well
 
 
 def _log_end(event: str, error: BaseException | None, **more: str) -> None:
@@ -124,7 +129,18 @@ def _log_end(event: str, error: BaseException | None, **more: str) -> None:
 
 
 def main(coroutine: Coroutine[None, None, int]) -> None:
-    """Run a service's coroutine on uvloop and exit with its code."""
+    """Run a service's coroutine on uvloop and exit with its code; what does not end by then is not waited for."""
     import uvloop
 
-    sys.exit(uvloop.run(coroutine))
+    sys.exit(uvloop.run(_to_the_end(coroutine)))
+
+
+async def _to_the_end(coroutine: Coroutine[None, None, int]) -> int:
+    code = await coroutine
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    # The loop would wait for them without a limit, and a library may swallow its cancellation.
+    if await left_after(CLOSE_LIMIT_S, *others):
+        end_at_once(code or EXIT_STOP_HUNG)
+    return code

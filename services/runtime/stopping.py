@@ -1,15 +1,45 @@
-"""How long a service may take to end: one bound for the whole, and the shares of it that its parts take."""
+"""How long a service may take to end: one bound for the whole, the shares of it, and the way out when something hangs."""
 
-from typing import Final
+import asyncio
+import os
+import sys
+from typing import Any, Final, NoReturn
+
+import structlog
+
+log = structlog.get_logger(__name__)
 
 STOP_LIMIT_S: Final = 30.0
 """From the signal to the end of the process, whatever hangs. What is not finished by then, the next process repeats."""
 
+PARTS_LIMIT_S: Final = 15.0
+"""All parts together, one after the other."""
 EVENTS_LIMIT_S: Final = 10.0
-"""How long a consumer loop waits for the events in hand; a rebalance waits as long."""
-ROUND_LIMIT_S: Final = 3.0
-"""How long the round in hand may take; what it leaves, the next instance's round finds."""
+"""How long a consumer loop waits for the events in hand, at its end and when partitions are taken away."""
 FLUSH_LIMIT_S: Final = 5.0
 """How long a producer waits for acknowledgements; who waits for one knows that it has not come."""
 CLOSE_LIMIT_S: Final = 5.0
-"""How long closing a client may take; the client's own way waits for every record, so for a partition without a leader for good."""
+"""How long one request to say goodbye may take: a commit, leaving a group, closing a client, ending
+cancelled tasks, answering the last requests."""
+ROUND_LIMIT_S: Final = 3.0
+"""How long the round in hand may take."""
+
+
+async def left_after(limit_s: float, *tasks: asyncio.Task[Any]) -> bool:
+    """Wait for tasks, but not longer than a limit; log and return whether any has not ended. Those are cancelled."""
+    if not tasks:
+        return False
+    _, left = await asyncio.wait(tasks, timeout=limit_s)
+    for task in left:
+        task.cancel()
+    if left:
+        log.error("stop_hung", limit_s=limit_s, left=sorted(task.get_name() for task in left))
+    return bool(left)
+
+
+def end_at_once(code: int) -> NoReturn:
+    """End the process though something in it never will."""
+    log.critical("ended_at_once", code=code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

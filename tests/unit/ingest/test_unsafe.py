@@ -6,7 +6,8 @@ from services.ingest.adapters.kafka import Outlet
 from services.ingest.adapters.unsafe import Unsafe
 from services.runtime.errors import TransientError
 from services.runtime.health import Health
-from services.runtime.producer import FakeProducer, RecordRefused
+from services.runtime.producer import FakeProducer
+from services.runtime.producer_errors import RecordRefused
 from tests.unit.ingest.rig import Rig
 from tests.unit.ingest.test_calls_by_twilio import CALL, CALLER, LEG, RINGING, count
 from tests.unit.ingest.test_spool import LIMIT_S, NothingWorks, reply

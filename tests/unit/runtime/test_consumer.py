@@ -243,7 +243,7 @@ async def test_pauses_cannot_be_read_good_events_are_handled_and_a_bad_one_waits
 
 async def test_partition_whose_event_waits_is_taken_away_the_service_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Giving up the event looked like a part that had ended, if a commit took its time just then: the service ended."""
-    monkeypatch.setattr(consumer, "REVOKE_LIMIT_S", 0.01)
+    monkeypatch.setattr(consumer, "EVENTS_LIMIT_S", 0.01)
     monkeypatch.setattr(consumer, "COMMIT_EVERY_S", 60.0)
     async with Rig.of(partitions=2, handler=Script({"0": fails(TransientError("away"))})) as rig:
         rig.kafka.commit_takes_s = 0.05
@@ -257,3 +257,20 @@ async def test_partition_whose_event_waits_is_taken_away_the_service_goes_on(mon
         await eventually(lambda: "3" in rig.handler.seen)
         assert rig.task is not None
         assert not rig.task.done()
+
+
+async def test_commit_that_is_never_answered_keeps_a_stopping_loop_no_longer_than_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With Kafka away the client asks for the group's coordinator for good."""
+    monkeypatch.setattr(consumer, "CLOSE_LIMIT_S", 0.05)
+    monkeypatch.setattr(consumer, "COMMIT_EVERY_S", 60.0)
+    async with Rig.of() as rig:
+        rig.kafka.commit_takes_s = 3600.0
+        for n in range(2):  # the first commit is under way when the second event is finished
+            rig.kafka.put(record(n))
+            await eventually(lambda n=n: str(n) in rig.handler.seen)  # type: ignore[misc]
+        async with asyncio.timeout(5):
+            await rig.loop.stop()
+        assert rig.kafka.stopped
+        assert rig.kafka.kept == {}

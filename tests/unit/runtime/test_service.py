@@ -1,19 +1,22 @@
 """A service starts its parts in order, prints its ports, stops in reverse order, and says by its exit code how it ended."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
-from services.runtime import service
+from services.runtime import service, stopping
 from services.runtime.errors import ConfigurationError, PermanentError
-from services.runtime.exits import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_STOPPED
+from services.runtime.exits import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_STOP_HUNG, EXIT_STOPPED
 from services.runtime.health import Health
 from services.runtime.settings import RuntimeSettings
 
@@ -144,3 +147,76 @@ async def test_service_that_cannot_listen_ends_with_the_setting_and_no_traceback
     said = "".join(capfd.readouterr())
     assert why in said
     assert "Traceback" not in said
+
+
+class Stubborn(Part):
+    """A part that goes on for as long as its test lets it, whoever cancels it."""
+
+    def __init__(self, story: list[str], where: str) -> None:
+        super().__init__("stubborn", story)
+        self._where, self.released = where, asyncio.Event()
+
+    async def _hang(self) -> None:
+        while not self.released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.released.wait()
+
+    async def run(self) -> None:
+        """Wait, and perhaps never end."""
+        await (self._hang() if self._where == "run" else super().run())
+
+    async def stop(self) -> None:
+        """Perhaps never end."""
+        await (self._hang() if self._where == "stop" else super().stop())
+
+
+@pytest.mark.parametrize("where", ["run", "stop"])
+async def test_part_that_swallows_its_cancellation_keeps_the_service_from_ending_no_longer_than_its_limit(
+    where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A producer's own stop waits for a partition without a leader; the service used to wait with it for good."""
+    monkeypatch.setattr(service, "PARTS_LIMIT_S", 0.1)
+    monkeypatch.setattr(service, "CLOSE_LIMIT_S", 0.1)
+    part = Stubborn([], where)
+    ending = asyncio.create_task(run(part))
+    await asyncio.wait([ending], timeout=5)
+    in_time = ending.done()
+    part.released.set()
+    assert await ending == EXIT_STOP_HUNG
+    assert in_time
+    assert "stop_hung" in capsys.readouterr().err
+
+
+def test_shares_of_the_limit_for_stopping_are_no_more_than_the_whole() -> None:
+    """Parts, their tasks, the operations port, what libraries have left: one after the other."""
+    assert stopping.PARTS_LIMIT_S + 3 * stopping.CLOSE_LIMIT_S <= stopping.STOP_LIMIT_S
+    assert stopping.EVENTS_LIMIT_S < stopping.PARTS_LIMIT_S
+
+
+LEFT_BEHIND = """
+import asyncio
+from services.runtime import service
+
+service.CLOSE_LIMIT_S = 0.2
+tasks = []
+
+async def forever():
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+
+async def serve():
+    tasks.append(asyncio.create_task(forever(), name="a library's"))
+    await asyncio.sleep(0)
+    return 0
+
+service.main(serve())
+"""
+
+
+def test_task_that_a_library_left_behind_and_that_never_ends_keeps_no_process() -> None:
+    done = subprocess.run([sys.executable, "-c", LEFT_BEHIND], capture_output=True, timeout=30, text=True)
+    assert done.returncode == EXIT_STOP_HUNG, done.stderr
+    assert "a library's" in done.stdout + done.stderr
