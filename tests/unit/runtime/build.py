@@ -116,6 +116,7 @@ class FakeKafka:
         self.poll_errors: list[Exception] = []
         self.commit_errors: list[Exception] = []
         self.commit_takes_s = 0.0
+        self.commits_begun = 0
         self.stopped = False
         self.listener: ConsumerRebalanceListener | None = None
 
@@ -164,6 +165,7 @@ class FakeKafka:
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Keep offsets."""
+        self.commits_begun += 1
         await asyncio.sleep(self.commit_takes_s)
         if self.commit_errors:
             raise self.commit_errors.pop(0)
