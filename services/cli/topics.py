@@ -7,7 +7,7 @@ import typer
 
 from services.cli.exits import Cannot
 from services.runtime.settings import RuntimeSettings
-from services.runtime.topics_admin import TopicsDiffer, alter_topics, check_topics, create_topics
+from services.runtime.topics_admin import TopicsDiffer, alter_topics, check_topics, create_topics, other_deployments
 
 app = typer.Typer(
     help="Create the topics, or check that the broker has them as this version needs them.", no_args_is_help=True
@@ -17,9 +17,14 @@ app = typer.Typer(
 @app.command()
 def create(
     replication: Annotated[int, typer.Option(min=1, help="copies of each partition; 1 only on one machine")] = 3,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="although another deployment's changelog is on this cluster")
+    ] = False,
 ) -> None:
     """Create the topics that are missing and alter settings of those that exist; exit 1 when one is still not right."""
     settings = RuntimeSettings.load(service="topics")
+    if not shared:
+        asyncio.run(_refuse_another_deployment(settings))
     made, altered = asyncio.run(_create(settings, replication))
     done = [
         f"{what} {len(names)}: {', '.join(names)}" for what, names in (("created", made), ("altered", altered)) if names
@@ -33,6 +38,15 @@ def check() -> None:
     settings = RuntimeSettings.load(service="topics")
     asyncio.run(check_topics(settings.kafka_bootstrap_servers, settings.topics()))
     print("all topics are as they should be")
+
+
+async def _refuse_another_deployment(settings: RuntimeSettings) -> None:
+    """Return only if no other deployment uses the cluster: RINGBACK_GROUP_PREFIX keeps groups apart, but no events."""
+    if others := await other_deployments(settings.kafka_bootstrap_servers, settings.group_prefix):
+        raise Cannot(
+            f"another deployment uses this cluster ({', '.join(others)}): each would handle the other's events",
+            "give each deployment a cluster of its own; where the other one is gone, delete its changelog or add --shared",
+        )
 
 
 async def _create(settings: RuntimeSettings, replication: int) -> tuple[list[str], list[str]]:

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from schemas.topics import TOPICS, Topic
+from schemas.topics import CHANGELOG, TOPICS, Topic
 from services.runtime.errors import PermanentError, TransientError
 
 REQUEST_TIMEOUT_S: Final = 10.0
@@ -68,6 +68,20 @@ async def create_topics(bootstrap_servers: str, replication: int = 3, topics: Se
             while await _without_leaders(admin, topics):
                 await asyncio.sleep(0.1)
         return [topic.name for topic in missing]
+
+
+async def other_deployments(bootstrap_servers: str, group_prefix: str = "") -> list[str]:
+    """Return the changelogs on the cluster that are another deployment's (they carry its group prefix).
+
+    Groups and the changelog have the prefix; the other topics have not. Services of two deployments on one cluster would
+    each handle the other's events.
+
+    Raises:
+        KafkaAway: the cluster does not answer.
+    """
+    async with connected_admin(bootstrap_servers) as admin:
+        found = await admin.list_topics()
+    return sorted(name for name in found if name.endswith(CHANGELOG) and name != group_prefix + CHANGELOG)
 
 
 async def alter_topics(bootstrap_servers: str, topics: Sequence[Topic] = TOPICS) -> list[str]:
