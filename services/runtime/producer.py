@@ -39,7 +39,7 @@ class Producer(Protocol):
         """Send raw records, with the same promise."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Apart:
     """A topic that has cost everybody a client: it has a client of its own from then on.
 
@@ -186,7 +186,7 @@ class KafkaProducer:
         """Have topics that have just cost a client be sent through one of their own, and seldom if that fails too."""
         for topic, error in refused.items():
             if topic not in self._apart:
-                self._apart[topic] = Apart(ClientSlot(self._make))
+                self._apart[topic] = Apart(slot=ClientSlot(self._make))
             if apart is not None and kind_of(type(error)) is not RecordRefused:
                 apart.refused, apart.why = apart.refused + 1, repr(error)
                 apart.not_before_s = monotonic_s() + min(BACKOFF_S[1], BACKOFF_S[0] * 2**apart.refused)
