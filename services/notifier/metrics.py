@@ -27,6 +27,11 @@ PROVIDER_OUTCOMES = Counter(
     "Requests to the provider, by what is known of the text afterwards.",
     ["outcome"],
 )
+UNDELIVERED = Counter(
+    "ringback_undelivered_total",
+    "Accepted texts that the carrier did not deliver, by what its code means (`services/notifier/domain/twilio_codes.py`).",
+    ["why"],
+)
 HELD = Counter("ringback_gate_held_total", "Texts put back because the gate could not decide.", ["why"])
 DEFECTS = Counter(
     "ringback_delivery_failures_total",

@@ -14,6 +14,7 @@ from services.notifier.adapters.store import DeliveryStore, Saved
 from services.notifier.domain.delivery import Delivery, DeliveryState, Result
 from services.notifier.domain.facts import DeliveryFact, ReceiptCame
 from services.notifier.domain.machine import Decision, decide
+from services.notifier.domain.twilio_codes import meaning_of_receipt
 from services.policy.directory import Directory
 from services.runtime.clock import Clock
 from services.runtime.errors import TransientError
@@ -140,6 +141,8 @@ class DeliveryResults:
                 metrics.MESSAGES.labels(family, outcome).inc()
             if isinstance(result, TouchSuppressed):
                 metrics.SUPPRESSED.labels(result.reason).inc()
+            if isinstance(result, TouchFailed) and result.sid is not None:
+                self._count_undelivered(delivery)
             if isinstance(result, TouchSent):
                 metrics.SEGMENTS.labels(family).inc(delivery.segments or 1)
                 self._count_first(delivery)
@@ -152,6 +155,13 @@ class DeliveryResults:
             )
         if delivery.state is DeliveryState.UNKNOWN and results:
             metrics.MESSAGES.labels(family, "unknown").inc()
+
+    def _count_undelivered(self, delivery: Delivery) -> None:
+        why = meaning_of_receipt(delivery.error_code)
+        metrics.UNDELIVERED.labels(why).inc()
+        if why == "configuration":
+            # Each text that goes fails like this one until a person corrects the account or the number's registration.
+            log.error("provider_configuration", code=delivery.error_code)
 
     def _count_first(self, delivery: Delivery) -> None:
         if not delivery.first_of_sequence:

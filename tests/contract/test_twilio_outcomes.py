@@ -1,10 +1,13 @@
 """What the official SDK raises and answers, and what it says about a text: sent, surely not sent, refused, or in doubt."""
 
 import asyncio
+import csv
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from aiohttp import web
@@ -13,7 +16,7 @@ from deploy.sandbox import Sandbox, SandboxSettings
 from deploy.sandbox.faults import FaultSpec
 from services.notifier.adapters.twilio import MayWrite, TwilioProvider
 from services.notifier.domain.facts import LeftInDoubt, NotSent, ProviderAccepted, Refused, SendOutcome
-from services.notifier.domain.twilio_codes import CODES, meaning_of_error
+from services.notifier.domain.twilio_codes import CODES, Meaning, meaning_of_error
 from services.notifier.errors import ProviderAway
 from services.runtime.clock import monotonic_s
 from tests.unit.notifier.build import TEXT
@@ -29,7 +32,12 @@ CALLBACK = "https://hooks.example.com/webhooks/twilio/message-status?touch=t"
         (400, 21611, NotSent(reason="provider_busy", code=21611)),
         (400, 21730, NotSent(reason="provider_busy", code=21730)),
         (400, 21211, Refused("bad_number", 21211)),
-        (400, 21614, Refused("bad_number", 21614)),
+        (400, 21614, Refused("landline", 21614)),
+        (400, 21617, Refused("request", 21617)),
+        (400, 30001, NotSent(reason="provider_busy", code=30001)),
+        (400, 63038, NotSent(reason="provider_busy", code=63038)),
+        (400, 21659, NotSent(reason="configuration", code=21659, configuration=True)),
+        (408, 20408, LeftInDoubt("answered 20408")),
         (400, 21610, Refused("opted_out", 21610)),
         (400, 21606, NotSent(reason="configuration", code=21606, configuration=True)),
         (401, 20003, NotSent(reason="configuration", code=20003, configuration=True)),
@@ -47,8 +55,24 @@ def test_answered_error_means_what_its_status_and_code_say(status: int, code: in
     assert meaning_of_error(status, code) == said
 
 
-def test_codes_are_twilios_and_each_has_a_meaning() -> None:
-    assert {21211, 21614, 21610, 21408, 21606, 21608, 20003, 20429, 30034} <= set(CODES)
+def listed_codes() -> dict[int, str]:
+    """Return the codes that a text can meet, as Twilio documents them, with its names."""
+    with (Path(__file__).parent / "twilio_messaging_codes.csv").open(newline="") as file:
+        return {int(code): name for code, name in list(csv.reader(file))[1:]}
+
+
+def test_each_messaging_code_of_twilio_has_one_meaning_and_no_other_code_has_any() -> None:
+    assert set(CODES) == set(listed_codes())
+    assert set(get_args(Meaning)) == set(CODES.values()), "a meaning that no code has"
+
+
+@pytest.mark.parametrize("code", [*listed_codes(), 99999])
+def test_only_an_answer_that_took_nothing_lets_a_text_be_sent_again(code: int) -> None:
+    """A known or unknown code, as an answer: sent again only where the text was not taken, and never after a doubt."""
+    answer = meaning_of_error(400, code)
+    again = CODES.get(code) in ("busy", "queue_overflow", "configuration")
+    assert isinstance(answer, NotSent) == again
+    assert not (isinstance(answer, LeftInDoubt) and answer.server_error)
 
 
 @pytest.fixture

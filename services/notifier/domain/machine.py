@@ -31,7 +31,7 @@ from services.notifier.domain.facts import (
     ReceiptCame,
     Refused,
 )
-from services.policy.optout import CODE_OF_CARRIER_OPT_OUT
+from services.notifier.domain.twilio_codes import Meaning, meaning_of_receipt
 
 RANK: Final[Mapping[ReceiptStatus, int]] = {
     "accepted": 1, "scheduled": 1, "queued": 2, "sending": 3, "sent": 4,
@@ -40,9 +40,10 @@ RANK: Final[Mapping[ReceiptStatus, int]] = {
 """Receipts come in any order: one of a lower or equal rank says nothing new."""
 
 BACKOFF_S: Final = (1, 2, 4, 8, 15)
-ANOTHER_ATTEMPT: Final[Mapping[int, timedelta]] = {30001: timedelta(minutes=1), 30003: timedelta(minutes=30)}
-"""After which of the carrier's codes a later text is tried once more, and when: a full queue, a handset out of reach."""
-UNKNOWN_FAILURE: Final = 30008
+ANOTHER_ATTEMPT: Final[Mapping[Meaning, timedelta]] = {
+    "queue_overflow": timedelta(minutes=1), "unreachable": timedelta(minutes=30),
+}  # fmt: skip
+"""After what a later text is tried once more, and when."""
 HOLD_PAUSE_S: Final = (1.0, 5.0)
 CONFIGURATION_PAUSE_S: Final = 30
 """A wrong credential does not fix itself; it is tried again slowly, until the text expires and becomes a task."""
@@ -279,7 +280,8 @@ def _undelivered(delivery: Delivery, fact: ReceiptCame, now: datetime, real_now:
     `sent_key` stays, because the provider took this text and no second one of its step may follow it, except that one.
     The key then moves to a name that one delivery of the step can have: a second one that fails finds it taken.
     """
-    wait = ANOTHER_ATTEMPT.get(fact.code or 0)
+    why = meaning_of_receipt(fact.code)
+    wait = ANOTHER_ATTEMPT.get(why)
     until = now + wait if wait else None
     tried_again = until is not None and until < delivery.expires_at and fact.may_free
     if delivery.first_of_sequence or not delivery.of_cadence or not tried_again:
@@ -295,8 +297,8 @@ def _undelivered(delivery: Delivery, fact: ReceiptCame, now: datetime, real_now:
     if until is not None:
         freed = replace(delivery, sent_key=f"{delivery.step_key}:undelivered")
         return _with(freed, now, real_now, ("undelivered", said))
-    asks = delivery.first_of_sequence or fact.code == UNKNOWN_FAILURE
-    if not asks or fact.code == CODE_OF_CARRIER_OPT_OUT:
+    asks = delivery.first_of_sequence or why == "unclear"
+    if not asks or why == "opted_out":
         return _with(delivery, now, real_now, ("undelivered", said))
     _, task = _task(delivery, f"undelivered {fact.code or ''}".rstrip(), now)
     return _with(delivery, now, real_now, ("undelivered", said), ("undelivered_task", task))

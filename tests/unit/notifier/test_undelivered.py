@@ -4,9 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from schemas.touches import TouchDue, TouchFailed, TouchTaskRequested
 from services.notifier.domain.delivery import DeliveryState
+from services.notifier.domain.twilio_codes import CODES
 from tests.unit.notifier.build import LEAD, receipt, touch
 from tests.unit.notifier.rig import Rig
 
@@ -45,7 +47,7 @@ async def test_second_undelivered_attempt_of_one_step_is_the_last(rig: Rig) -> N
     assert len(rig.provider.texts) == 2
 
 
-@pytest.mark.parametrize("code", [30002, 30004, 30005, 30006, 30007, 30008, 30034, 99999, None])
+@pytest.mark.parametrize("code", [*sorted(set(CODES) - {30001, 30003}), 99999, None])
 async def test_any_other_code_is_final_and_keeps_the_step_from_a_second_text(rig: Rig, code: int | None) -> None:
     await rig.run(second())
     assert not (await undelivered(rig, second(), code)).retriable
@@ -75,14 +77,22 @@ async def test_undelivered_first_text_is_an_urgent_task_and_not_tried_again(rig:
     assert (await rig.run(touch(attempt=2))).reason == "already_sent"
 
 
-async def test_unknown_failure_of_a_later_text_is_a_task_and_a_known_one_is_not(rig: Rig) -> None:
+@pytest.mark.parametrize("code", [30008, 30410, 99999, None])
+async def test_unclear_failure_of_a_later_text_is_a_task_and_a_known_one_is_not(rig: Rig, code: int | None) -> None:
     await rig.run(second())
-    await undelivered(rig, second(), 30008)
+    await undelivered(rig, second(), code)
     assert rig.said()[-1] == "touch.task_requested"
     other = second(step="text-other", touch_id="another")
     await rig.run(other)
     await undelivered(rig, other, 30007)
     assert rig.said()[-1] == "touch.failed"
+
+
+async def test_undelivered_text_is_counted_by_what_its_code_means(rig: Rig) -> None:
+    before = REGISTRY.get_sample_value("ringback_undelivered_total", {"why": "landline"}) or 0.0
+    await rig.run()
+    await undelivered(rig, touch(), 30006)
+    assert REGISTRY.get_sample_value("ringback_undelivered_total", {"why": "landline"}) == before + 1
 
 
 async def test_opt_out_at_the_carrier_asks_for_no_task(rig: Rig) -> None:
