@@ -7,6 +7,7 @@ from schemas.touches import TouchDue
 from services.notifier.adapters.mongo import MongoDeliveries
 from services.notifier.adapters.replies_tail import KafkaTail, replies_consumer
 from services.notifier.adapters.twilio import TwilioProvider
+from services.notifier.budget import Budget
 from services.notifier.connections import TOPICS, Connections
 from services.notifier.dispatcher import Dispatcher, DoubtSweep, OutboxSweep
 from services.notifier.results import DeliveryResults
@@ -47,6 +48,7 @@ async def notify(settings: NotifierSettings) -> int:
         provider=provider,
         results=DeliveryResults(store=store, producer=producer, directory=directory, clock=clock, health=health),
         tail=tail,
+        budget=Budget(store, directory, clock, settings.segments_per_second),
         directory=directory,
         clock=clock,
         health=health,

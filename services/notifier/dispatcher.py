@@ -124,16 +124,18 @@ class Dispatcher(Rounds):
         With the tail away no borrower's text is claimed only to be put back: officers' texts would wait behind thousands.
         """
         for lane in LANES:
-            while not self.stopping and (room := self._room(lane)) > 0:
+            while not self.stopping and (free := self._room(lane)) > 0:
+                limit = self._shell.budget.room(lane, free)
                 found = await self._shell.store.claim_due(
                     lane,
-                    room,
+                    limit,
                     self._shell.new_claim(),
                     self._shell.clock.now(),
                     borrowers_held=self._shell.tail.is_away(),
+                    without=self._shell.budget.spent_branches(lane),
                 )
                 await self.each(found, self._take_found, key=touch_of)
-                if _count_readable(found) < room:
+                if _count_readable(found) < limit or limit < free:
                     break
 
     async def _take_found(self, found: Delivery | BrokenDelivery) -> None:

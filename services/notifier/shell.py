@@ -19,6 +19,7 @@ from services.notifier import metrics
 from services.notifier.adapters.replies_tail import RepliesTail
 from services.notifier.adapters.store import Borrower, DeliveryClaim, DeliveryStore
 from services.notifier.adapters.twilio import TextProvider
+from services.notifier.budget import Budget
 from services.notifier.domain.compose import Unsendable, compose
 from services.notifier.domain.delivery import Delivery, DeliveryState
 from services.notifier.domain.facts import (
@@ -82,6 +83,7 @@ class Shell:
     provider: TextProvider
     results: DeliveryResults
     tail: RepliesTail
+    budget: Budget
     directory: Directory
     clock: Clock
     health: Health
@@ -114,7 +116,8 @@ class Shell:
         now, real_now = self.clock.now(), self.clock.real_now()
         delivery = Delivery.of(event, event.data, now, real_now)
         # Insert it as claimed: a separate claim would cost every first text one more round trip.
-        mine = delivery.not_before <= now and room.has_room(delivery.lane)
+        spent = delivery.branch_id in self.budget.spent_branches(delivery.lane)
+        mine = delivery.not_before <= now and room.has_room(delivery.lane) and not spent
         if mine:
             claim = self.new_claim()
             delivery = delivery.claimed(claim.by, claim.until_real, claim.at_real)
@@ -153,6 +156,9 @@ class Shell:
         except Unsendable as missing:
             log.error("cannot_compose", touch_id=delivery.touch_id, why=str(missing))
             await self.results.settle(delivery, CannotCompose(str(missing)[:300]))
+            return
+        if not await self.budget.take(text.from_number, delivery.lane, text.segments):
+            await self._stop(delivery, Hold("budget"))
             return
         began_s, real_now = self.clock.monotonic_s(), self.clock.real_now()
         starts = PostingStarts(text, real_now + timedelta(seconds=POST_WITHIN_S))

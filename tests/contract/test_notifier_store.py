@@ -1,8 +1,10 @@
 """One suite for both stores of the notifier: what the one in memory promises, MongoDB keeps."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,10 +17,12 @@ from services.notifier.domain.delivery import Delivery, DeliveryState
 from services.notifier.domain.facts import GateClosed, PostingStarts, ProviderAccepted
 from services.notifier.domain.machine import decide
 from services.notifier.errors import NumberKeyDiffers, UnreadableDocument
+from services.runtime.clock import monotonic_s
 from services.runtime.mongo_errors import StoreRefused
 from tests.infra.providers import Mongo
 from tests.unit.notifier.build import LEAD, OPEN, REAL, TEXT, card, delivery
 
+NUMBER = "+12125550100"
 UNTIL = REAL + timedelta(seconds=15)
 
 Put = Callable[[str, dict[str, Any]], Awaitable[None]]
@@ -155,6 +159,30 @@ async def test_posting_past_its_time_is_found_by_then(store: DeliveryStore) -> N
     assert await store.in_doubt(REAL + timedelta(seconds=10), 10) == []
     assert [one.touch_id for one in await store.in_doubt(REAL + timedelta(seconds=11), 10)] == ["touch-1"]
     assert await store.busy(OPEN) == "texts being posted"
+
+
+async def test_tokens_are_taken_until_none_is_left_and_come_back_with_time(store: DeliveryStore) -> None:
+    """Two instances take from one bucket; what is to be left in it is left, and another number has its own."""
+    slow = partial(store.take_tokens, NUMBER, rate=0.001, burst=10.0)
+    assert await slow(4, leave=2.5) == 4
+    taken = await asyncio.gather(*(slow(2, leave=2.5) for _ in range(4)))
+    assert sorted(taken) == [0, 0, 1, 2]
+    assert await slow(4, leave=0.0) == 3
+    assert await store.take_tokens("+12125550199", 20, leave=0.0, rate=0.001, burst=10.0) == 10
+    began = monotonic_s()
+    fast = partial(store.take_tokens, NUMBER, 100, leave=0.0, rate=50.0, burst=10.0)
+    found = 0
+    while found < 15:
+        found += await fast()
+    assert found <= 50 * (monotonic_s() - began) + 1
+
+
+async def test_texts_of_branches_that_are_left_out_stay_unclaimed(store: DeliveryStore) -> None:
+    await store.insert(another(1, branch_id="new-york"))
+    await store.insert(another(2, branch_id="denver"))
+    by = DeliveryClaim(by="me", at_real=REAL, until_real=UNTIL)
+    found = await store.claim_due("urgent", 5, by, OPEN, without=["new-york"])
+    assert [one.touch_id for one in found] == ["touch-2"]
 
 
 async def test_idle_while_nothing_is_due_yet(store: DeliveryStore) -> None:

@@ -9,7 +9,6 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 
 SAME_MEANING: Final = {
-    "Collection": "one of Motor's collections, which have no types of their own",
     "Connections": "a service's clients, opened and closed together",
     "Decision": "what a pure `decide` makes of one fact",
     "Documents": "a collection in memory: documents by their ids",

@@ -1,6 +1,6 @@
 """The store in memory, for unit tests: documents go through BSON, so that times and types come back as MongoDB's do."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,6 +15,7 @@ from services.notifier.adapters.store import Borrower, BrokenDelivery, DeliveryC
 from services.notifier.domain.delivery import Delivery, DeliveryState
 from services.notifier.errors import NumberKeyDiffers
 from services.policy.suppression import KEY_CHECK_ID
+from services.runtime.clock import monotonic_s
 from services.runtime.mongo_errors import StoreAway, StoreRefused
 
 Documents = dict[str, Document]
@@ -31,13 +32,15 @@ def _kept(delivery: Delivery) -> Document:
 
 @dataclass
 class MemoryDeliveries:
-    """Keeps the promises of `DeliveryStore` in one process; `away` makes that many calls fail first."""
+    """Keeps the promises of `DeliveryStore` in one process; `away` makes that many calls fail first; `seconds` is its clock."""
 
     deliveries: Documents = field(default_factory=dict)
     leads: Documents = field(default_factory=dict)
     officers: Documents = field(default_factory=dict)
     suppressions: Documents = field(default_factory=dict)
+    senders: dict[str, tuple[float, float]] = field(default_factory=dict)
     away: int = 0
+    seconds: Callable[[], float] = monotonic_s
 
     def _answer(self) -> None:
         if self.away:
@@ -93,8 +96,25 @@ class MemoryDeliveries:
         owner = self.officers.get(lead.get("owner_id") or "") if lead else None
         return borrower_of(lead, owner, [held] if held else [])
 
+    async def take_tokens(self, number: str, want: int, *, leave: float, rate: float, burst: float) -> int:
+        """Take what is there."""
+        self._answer()
+        now_s = self.seconds()
+        tokens, at_s = self.senders.get(number, (burst, now_s))
+        tokens = min(burst, tokens + max(0.0, now_s - at_s) * rate)
+        granted = max(0, min(want, int(tokens - leave)))
+        self.senders[number] = tokens - granted, now_s
+        return granted
+
     async def claim_due(
-        self, lane: Lane, limit: int, claim: DeliveryClaim, now: datetime, *, borrowers_held: bool = False
+        self,
+        lane: Lane,
+        limit: int,
+        claim: DeliveryClaim,
+        now: datetime,
+        *,
+        borrowers_held: bool = False,
+        without: Collection[str] = (),
     ) -> Found:
         """Claim what is due."""
         self._answer()
@@ -102,6 +122,7 @@ class MemoryDeliveries:
             doc
             for doc in self._in_state(DeliveryState.ACCEPTED)
             if doc.get("lane") == lane and doc["not_before"] <= now and _free(doc, claim.at_real)
+            if doc.get("branch_id") not in without
             if not borrowers_held or doc["audience"] == "officer" or doc["expires_at"] <= now
         ]
         found: list[Delivery | BrokenDelivery] = []

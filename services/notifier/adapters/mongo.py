@@ -5,13 +5,13 @@ acknowledged before it emitted is seen.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import ASCENDING, ReturnDocument
+from pymongo import ASCENDING, ReturnDocument, WriteConcern
 from pymongo.errors import DuplicateKeyError
 
 from schemas.base import Lane
@@ -26,7 +26,7 @@ from services.runtime.mongo_errors import StoreAway, StoreRefused, mongo_errors
 BROKEN_LIMIT: Final = 1_000
 """A search passes over about this many documents that it cannot read, not more: it must end."""
 
-Collection = Any
+MotorCollection = Any
 """Motor has no types; its objects stay inside this file."""
 
 
@@ -47,7 +47,9 @@ class MongoDeliveries:
             retryWrites=True,
         )
         self._db: Any = self._client[database]
-        self._deliveries: Collection = self._db["deliveries"]
+        self._deliveries: MotorCollection = self._db["deliveries"]
+        # A bucket that a failover sets back is at most full again, so its writes wait for no second server.
+        self._senders: MotorCollection = self._db.get_collection("senders", write_concern=WriteConcern(w=1))
 
     async def start(self, key_check: str) -> None:
         """Make the indexes and check the key."""
@@ -121,14 +123,42 @@ class MongoDeliveries:
         lead = found[0]
         return borrower_of(lead, next(iter(lead["owner"]), None), lead["held"])
 
+    async def take_tokens(self, number: str, want: int, *, leave: float, rate: float, burst: float) -> int:
+        """Fill up by the server's time and take, in one update."""
+        passed_s = {"$divide": [{"$subtract": ["$$NOW", {"$ifNull": ["$at", "$$NOW"]}]}, 1000]}
+        gained = {"$multiply": [rate, {"$max": [0, passed_s]}]}  # a new primary's clock may be behind
+        tokens = {"$min": [burst, {"$add": [{"$ifNull": ["$tokens", burst]}, gained]}]}
+        granted = {"$max": [0, {"$min": [want, {"$floor": {"$subtract": ["$tokens", leave]}}]}]}
+        with mongo_errors():
+            found = await self._senders.find_one_and_update(
+                {"_id": number},
+                [
+                    {"$set": {"tokens": tokens, "at": "$$NOW"}},
+                    {"$set": {"granted": granted}},
+                    {"$set": {"tokens": {"$subtract": ["$tokens", "$granted"]}}},
+                ],
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        return int(found["granted"])
+
     async def claim_due(
-        self, lane: Lane, limit: int, claim: DeliveryClaim, now: datetime, *, borrowers_held: bool = False
+        self,
+        lane: Lane,
+        limit: int,
+        claim: DeliveryClaim,
+        now: datetime,
+        *,
+        borrowers_held: bool = False,
+        without: Collection[str] = (),
     ) -> Found:
         """Find what is due, then claim each with its `rev`; one that another instance took is left out."""
         free = [{"claim_until_real": {"$exists": False}}, {"claim_until_real": {"$lte": claim.at_real}}]
         either: list[Document] = [{"$or": free}]
         if borrowers_held:
             either.append({"$or": [{"audience": "officer"}, {"expires_at": {"$lte": now}}]})
+        if without:
+            either.append({"branch_id": {"$nin": list(without)}})
         due = {"state": DeliveryState.ACCEPTED.value, "lane": lane, "not_before": {"$lte": now}, "$and": either}
         found = await self._many(due, "not_before", limit)
         readable = [one for one in found if isinstance(one, Delivery)]

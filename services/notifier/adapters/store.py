@@ -4,7 +4,7 @@ Both stand under one contract. Every change is conditional on `rev`; one that wa
 nothing and says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, Protocol
@@ -74,11 +74,25 @@ class DeliveryStore(Protocol):
         """Return the lead's card, its owner and whether the number is suppressed, all in one read."""
 
     async def claim_due(
-        self, lane: Lane, limit: int, claim: DeliveryClaim, now: datetime, *, borrowers_held: bool = False
+        self,
+        lane: Lane,
+        limit: int,
+        claim: DeliveryClaim,
+        now: datetime,
+        *,
+        borrowers_held: bool = False,
+        without: Collection[str] = (),
     ) -> Found:
         """Claim accepted deliveries of a lane that are due at `now` and nobody's, earliest first.
 
-        With `borrowers_held` only those are claimed that can end now all the same: officers' texts and expired ones.
+        With `borrowers_held` only those are claimed that can end now all the same: officers' texts and expired ones. Texts
+        of the branches in `without` are left.
+        """
+
+    async def take_tokens(self, number: str, want: int, *, leave: float, rate: float, burst: float) -> int:
+        """Take up to `want` whole tokens of a sending number's bucket, but leave so many in it; return how many.
+
+        It is full at first, holds `burst` and gains `rate` a second, in real time.
         """
 
     async def outboxes(self, older_than_real: datetime, limit: int) -> Found:

@@ -19,9 +19,9 @@ class GateClosed:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The last gate cannot decide now; nothing is sent, and the text is tried again a little later."""
+    """The last gate cannot decide now, or the number's budget is spent; the text is tried again a little later."""
 
-    why: Literal["tail_away"]
+    why: Literal["tail_away", "budget"]
 
 
 @dataclass(frozen=True, slots=True)

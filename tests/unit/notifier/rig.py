@@ -9,6 +9,7 @@ from services.notifier.adapters.memory import MemoryDeliveries
 from services.notifier.adapters.replies_tail import FakeTail
 from services.notifier.adapters.store import LANES
 from services.notifier.adapters.twilio import FakeProvider
+from services.notifier.budget import Budget
 from services.notifier.domain.delivery import Delivery
 from services.notifier.results import DeliveryResults
 from services.notifier.shell import Shell
@@ -33,9 +34,11 @@ class Rig:
     directory: Directory = DIRECTORY
     taken: list[Delivery] = field(default_factory=list)
     full: bool = False
+    rate: float = 0.0
     told: int = 0
 
     def __post_init__(self) -> None:
+        self.store.seconds = self.clock.monotonic_s
         results = DeliveryResults(
             store=self.store,
             producer=self.producer,
@@ -49,6 +52,7 @@ class Rig:
             provider=self.provider,
             results=results,
             tail=self.tail,
+            budget=Budget(self.store, self.directory, self.clock, self.rate),
             directory=self.directory,
             clock=self.clock,
             health=self.health,

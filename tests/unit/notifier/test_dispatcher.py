@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
@@ -253,6 +253,29 @@ async def test_urgent_text_leaves_at_once_though_ten_thousand_bulk_texts_are_due
         await eventually(lambda: touch().touch_id in slow.started)
         assert len(slow.started) == 4
         slow.may_answer.set()
+
+
+async def test_ten_thousand_bulk_texts_leave_at_their_numbers_rate_and_an_urgent_one_at_once() -> None:
+    """At ten segments a second. The bulk texts wait unclaimed, and the urgent share of the bucket is not theirs."""
+    store = CountsSaves()
+    rig = Rig(store=store, rate=10.0)
+    for n in range(10_000):
+        name = f"bulk-{n:05}"
+        bulk = delivery(touch_id=name, step=name, lane="bulk", first_of_sequence=False)
+        await store.insert(replace(bulk, expires_at=bulk.expires_at + timedelta(days=1)))
+    async with running(Dispatcher(rig.shell, senders=32)) as dispatcher:
+        for _ in range(20):
+            rig.clock.move(0.5)
+            for _ in range(2):
+                await eventually(partial(has_turned, rig, dispatcher.name, rig.health.beats.get(dispatcher.name, 0)))
+        segments = sum(text.segments for text, *_ in rig.provider.texts)
+        assert 80 <= segments <= 10 + 10 * 10
+        claimed = 20 * rig.shell.budget.room("bulk", 32)
+        assert store.saves <= 2 * len(rig.provider.texts) + 2 * claimed, "none is claimed over and over"
+        before = len(rig.provider.texts)
+        await rig.shell.on_touch(event(touch(due_at=rig.clock.virtual)), dispatcher)
+        await eventually(lambda: rig.said()[-1] == "touch.sent" and rig.stored().state is DeliveryState.SENT)
+        assert len(rig.provider.texts) <= before + 1, "no bulk text left meanwhile: the clock stood still"
 
 
 class Unclaimed:
