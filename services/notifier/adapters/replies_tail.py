@@ -124,6 +124,7 @@ class _Partition:
 
     Attributes:
         position: the offset after the last record read.
+        end: where it ended when it last said so.
         read_s: when it last moved.
         asked: the ends still to be reached, each with the time before it was asked for; at most two, so that a partition
             that is written to all the time is still found complete.
@@ -131,6 +132,7 @@ class _Partition:
     """
 
     position: int = 0
+    end: int = 0
     read_s: float = 0.0
     asked: list[tuple[float, int]] = field(default_factory=list)
     complete_s: float | None = None
@@ -230,6 +232,8 @@ class KafkaTail:
                 await asyncio.sleep(0.2)
                 continue
             for partition, records in batches.items():
+                if records[0].offset < self._parts[partition].position:
+                    self._applied[partition] = 0  # made anew: what leads had finished says nothing of these
                 for record in records:
                     self._keep(partition, record)
                 self._parts[partition].reach(records[-1].offset + 1)
@@ -252,6 +256,7 @@ class KafkaTail:
                     continue
                 if end < before[partition]:
                     self._read_again(partition, part, end)
+                part.end = end
                 part.ends_at(end, began)
             await self._skip_deleted()
             self._tell()
@@ -259,8 +264,9 @@ class KafkaTail:
 
     def _read_again(self, partition: TopicPartition, part: _Partition, end: int) -> None:
         """Go back: it ends before what was read, so that it was made anew or has lost records."""
-        applied = self._applied[partition]
-        part.position = applied if applied <= end else 0
+        if self._applied[partition] > end:
+            self._applied[partition] = 0
+        part.position = self._applied[partition]
         part.asked.clear()
         log.warning("tail_reads_again", partition=partition.partition, end=end, since=part.position)
         self._consumer.seek(partition, part.position)
@@ -308,5 +314,10 @@ class KafkaTail:
                 self._replies[key] = kept
             else:
                 del self._replies[key]
-        self._applied, self._applied_s = {partition: found.get(partition) or 0 for partition in self._parts}, began
+        self._applied = {name: self._credible(name, part, found.get(name) or 0) for name, part in self._parts.items()}
+        self._applied_s = began
         return True
+
+    def _credible(self, name: TopicPartition, part: _Partition, committed: int) -> int:
+        """Return how far leads has finished; past the end, the offset may be of a topic that is gone: it waits."""
+        return self._applied[name] if self._applied and committed > part.end else committed

@@ -231,3 +231,25 @@ async def test_topic_that_was_made_anew_is_read_again_from_its_beginning(cluster
     await eventually(lambda: len(tail.of(caller_of(0)).replies) == 5)
     cluster.records[NAMES[0]] = [(caller_of(0), "after")]
     await eventually(lambda: "after" in tail.of(caller_of(0)).replies)
+
+
+@pytest.mark.parametrize("committed", [None, 5], ids=["offsets gone too", "old offsets still told"])
+async def test_reply_in_a_topic_that_was_made_anew_is_kept_whatever_leads_had_committed_in_the_old_one(
+    cluster: Cluster, tail: KafkaTail, committed: int | None
+) -> None:
+    """What the leads group had finished of the old topic says nothing of the new one, and the reply may be a STOP."""
+    for n in range(5):
+        cluster.reply(0, f"before-{n}")
+    cluster.applied[NAMES[0]] = 5
+    await eventually(lambda: complete(tail, 0))
+    await asked_again(cluster, 2)
+    cluster.records[NAMES[0]] = [(caller_of(0), "after")]
+    if committed is None:
+        del cluster.applied[NAMES[0]]
+    await eventually(lambda: "after" in tail.of(caller_of(0)).replies)
+    await asked_again(cluster, 4)
+    assert tail.of(caller_of(0)).replies == {"after"}
+    assert complete(tail, 0)
+    cluster.reply(0, "later")
+    cluster.applied[NAMES[0]] = 1
+    await eventually(lambda: tail.of(caller_of(0)).replies == {"later"})
