@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-containers check facts fmt bench chaos chaos-full up down venv schemas
+.PHONY: help demo test test-containers check facts fmt bench chaos chaos-full mutants up down venv schemas
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -48,6 +48,9 @@ chaos: $(STAMP) ## Run the whole system under seeded faults, then check every pr
 
 chaos-full: $(STAMP) ## Run ten seeds, outages, the fence and the mutants; write docs/reliability.md (ARGS="--only seeds --resume")
 	@$(BIN)/python -m tests.chaos.full $(ARGS)
+
+mutants: $(STAMP) ## Take each protection away in a copy, and expect a test to turn red (ARGS="--level all" needs Kafka and MongoDB)
+	@$(BIN)/python -m tests.mutations $(ARGS)
 
 up: $(STAMP) ## Start Kafka and MongoDB on this machine and leave them running
 	@$(BIN)/python -m deploy.local up

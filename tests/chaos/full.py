@@ -90,7 +90,14 @@ def parts() -> list[Part]:
         )
     )
     if importlib.util.find_spec("tests.mutations") is not None:
-        found.append(Part(group="mutants", name="each fix taken away", command=("-m", "tests.mutations"), limit_s=7200))
+        found.append(
+            Part(
+                group="mutants",
+                name="each fix taken away",
+                command=("-m", "tests.mutations", "--level", "all"),
+                limit_s=7200,
+            )
+        )
     return found
 
 

@@ -4,6 +4,7 @@ The same machine, with one protection taken away, must find the loss: a model th
 """
 
 import json
+import os
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,8 @@ from tests.model.invariants import wrong_in
 from tests.model.world import ANSWERS, Answer, Fixes, World
 from tests.unit.sequencer.build import CADENCES, lead
 
+EXAMPLES = int(os.environ.get("RINGBACK_MODEL_EXAMPLES", "400"))
+"""Enough to notice what breaks often; ten times as many find what needs several things at once (tests/mutations)."""
 LONGEST = 20
 """More rounds than any sequence needs from wherever a test leaves it."""
 
@@ -140,12 +143,12 @@ def run(fixes: type[NeverLost], examples: int) -> None:
 
 
 def test_nothing_is_lost_doubled_or_left_open_whatever_crashes() -> None:
-    run(machine(), 400)
+    run(machine(), EXAMPLES)
 
 
 def test_rows_first_need_no_second_answer_from_the_notifier_or_the_timekeeper() -> None:
     """No consequence is read before its cause: so nobody has to say anything twice."""
-    run(machine(answers_again=False), 400)
+    run(machine(answers_again=False), EXAMPLES)
 
 
 @pytest.mark.parametrize(
