@@ -12,6 +12,8 @@ from services.cli.demo import demo
 from services.cli.dlq import app as dlq
 from services.cli.exits import CANNOT, DEFECT, DONE, STOPPED, failure_of
 from services.cli.explain import explain
+from services.cli.intents import app as intents
+from services.cli.optout import app as optout
 from services.cli.replay import replay
 from services.cli.topics import app as topics
 
@@ -28,6 +30,8 @@ app.command("explain")(explain)
 app.command("bench")(bench)
 app.add_typer(topics, name="topics")
 app.add_typer(dlq, name="dlq")
+app.add_typer(optout, name="optout")
+app.add_typer(intents, name="intents")
 
 
 def run(args: Sequence[str] | None = None) -> int:

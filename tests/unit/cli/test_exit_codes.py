@@ -70,6 +70,8 @@ AWAY = {
     ("topics", "create"): (["topics", "create"], "does not answer"),
     ("topics", "check"): (["topics", "check"], "does not answer"),
 }
+ALONE = {("optout", "score"), ("intents", "score")}
+"""Commands that depend on nothing outside."""
 CALL = """\
 Call Sid,From,To,Status,Start Time,Duration,Direction
 CA00000000000000000000000000000001,+12055550101,+12125550100,no-answer,2026-03-10 15:00:00 UTC,20,inbound
@@ -77,7 +79,7 @@ CA00000000000000000000000000000001,+12055550101,+12125550100,no-answer,2026-03-1
 
 
 def test_every_command_is_tried_without_its_dependency() -> None:
-    assert set(AWAY) == commands(typer.main.get_command(app))
+    assert set(AWAY) | ALONE == commands(typer.main.get_command(app))
 
 
 @pytest.mark.parametrize("command", sorted(AWAY), ids=" ".join)
