@@ -70,6 +70,10 @@ class Pauses:
         self._tell()
         self._look()
 
+    def is_known(self, where: Where) -> bool:
+        """Return whether it is known of a partition of ours whether it stands."""
+        return where in self._mine and where not in self._unknown
+
     async def known(self, where: Where) -> None:
         """Return once it is known whether a partition stands, or it is not ours any more."""
         while where in self._unknown:

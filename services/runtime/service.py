@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import structlog
 from aiohttp.web import AppRunner
@@ -13,11 +13,15 @@ from aiohttp.web import AppRunner
 from services.runtime import logs, ops
 from services.runtime.errors import ConfigurationError, RingbackError
 from services.runtime.exits import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_STOP_HUNG, EXIT_STOPPED
+from services.runtime.hard_end import StopBound
 from services.runtime.health import Health
 from services.runtime.settings import RuntimeSettings
-from services.runtime.stopping import CLOSE_LIMIT_S, PARTS_LIMIT_S, end_at_once, left_after
+from services.runtime.stopping import CLOSE_LIMIT_S, PARTS_LIMIT_S, STOP_LIMIT_S, end_at_once, left_after
 
 log = structlog.get_logger(__name__)
+
+BOUND: Final = StopBound(STOP_LIMIT_S)
+"""What ends the process where nothing of it can any more: a loop that stands still, a library's thread."""
 
 
 class Part(Protocol):
@@ -66,8 +70,13 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
     ops.name_build(name)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def told_to_stop() -> None:
+        BOUND.arm()
+        stop.set()
+
     for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+        loop.add_signal_handler(signum, told_to_stop)
     ops_app = ops.ops_app(health, with_idle=settings.make_clock().is_file)
     runner: AppRunner | None = None
     started: list[Part] = []
@@ -76,21 +85,24 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
     try:
         runner, port = await ops.serve(ops_app, settings.ops_host, settings.ops_port, setting="RINGBACK_OPS")
         for part in parts:
-            await part.start()
+            if not await _unless(stop, part.start()):
+                break
             started.append(part)
-        tasks = [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts]
-        health.ready("start")
-        ports = {key: value for part in parts if isinstance(part, Listener) for key, value in part.ports.items()}
-        print(json.dumps({"service": name, "ops_port": port, **ports}), flush=True)
-        waiter = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
-        for task in done - {waiter}:
-            code = EXIT_FAILED
-            _log_end("part_ended", task.exception(), part=task.get_name())
+        if not stop.is_set():
+            tasks = [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts]
+            health.ready("start")
+            ports = {key: value for part in parts if isinstance(part, Listener) for key, value in part.ports.items()}
+            print(json.dumps({"service": name, "ops_port": port, **ports}), flush=True)
+            waiter = asyncio.create_task(stop.wait())
+            done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            waiter.cancel()
+            for task in done - {waiter}:
+                code = EXIT_FAILED
+                _log_end("part_ended", task.exception(), part=task.get_name())
     except Exception as error:
         code = EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_FAILED
         _log_end("cannot_start", error)
+    BOUND.arm()
     health.unready("stop", "stopping")
     stopping = asyncio.create_task(_stop_all(reversed(started)))
     if await left_after(PARTS_LIMIT_S, stopping):
@@ -104,7 +116,20 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
     if runner is not None:
         await runner.cleanup()
     log.info("stopped", code=code)
+    BOUND.disarm()
     return code
+
+
+async def _unless(stop: asyncio.Event, starting: Coroutine[None, None, None]) -> bool:
+    """Return whether a start has come to its end; once told to stop, nobody waits for a dependency that is away."""
+    waiter, task = asyncio.create_task(stop.wait()), asyncio.create_task(starting)
+    await asyncio.wait([waiter, task], return_when=asyncio.FIRST_COMPLETED)
+    waiter.cancel()
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    return False
 
 
 async def _stop_all(parts: Iterable[Part]) -> bool:
@@ -132,6 +157,7 @@ def main(coroutine: Coroutine[None, None, int]) -> None:
     """Run a service's coroutine on uvloop and exit with its code; what does not end by then is not waited for."""
     import uvloop
 
+    BOUND.holds_until_exit = True
     sys.exit(uvloop.run(_to_the_end(coroutine)))
 
 

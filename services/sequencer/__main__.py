@@ -8,9 +8,10 @@ from schemas.topics import SEQUENCER_APP, SEQUENCER_TABLE
 from schemas.touches import TimerDue, TouchResult
 from services.runtime import service
 from services.runtime.exits import exit_with_problems
+from services.runtime.hard_end import remove_at_end
 from services.runtime.health import Health
 from services.sequencer.adapters.cadences import cadences_or_exit
-from services.sequencer.adapters.fence import FenceSettings, UntestedVersion, remove_at_end
+from services.sequencer.adapters.fence import FenceSettings, UntestedVersion
 from services.sequencer.settings import SequencerSettings
 from services.sequencer.shell import handler
 from services.sequencer.worker import Worker
@@ -48,7 +49,7 @@ async def sequence(settings: SequencerSettings) -> int:
             worker = Worker(settings=fence_settings(settings, Path(folder)), handle=handler(cadences), health=health)
         except UntestedVersion as error:
             exit_with_problems("installed packages", error.problems)
-        return await service.run("sequencer", settings, health, [worker, worker.watch])
+        return await service.run("sequencer", settings, health, [worker, worker.watch, worker.cap])
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""The fence as a part of the service: health, readiness, idleness, metrics, and a cap on dead letters."""
+"""The fence as a part of the service: health, readiness, idleness, metrics, and dead letters."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 
 import structlog
 from aiokafka.errors import KafkaError
+from faust.types import TP
 
 from schemas.envelope import UndecodableEvent, Wire
 from services.runtime.clock import monotonic_s
-from services.runtime.dead_letters import DeadLetterLimit, TooManyDeadLetters
+from services.runtime.dead_letter_topics import DeadLetterTopics
 from services.runtime.errors import PermanentError, TransientError
 from services.runtime.handled import OUTCOMES, Handled, count
 from services.runtime.health import Health
@@ -24,6 +26,7 @@ from services.sequencer.adapters.fence import (
     TableRow,
     dead_letter,
 )
+from services.sequencer.dead_letter_cap import GROUP_HEADER, DeadLetterCap, SendWire
 from services.sequencer.metrics import RECOVERIES
 from services.sequencer.shell import RecordHandler, repeat
 
@@ -47,9 +50,12 @@ class Worker:
         handle: decides on one record.
         health: told of readiness and progress.
         make_fence: another fence; tests only.
+        letters: another reader of dead-letter topics; tests only.
+        send: another way to send a pause; tests only.
 
     Attributes:
         watch: a part of its own, to run beside this one.
+        cap: another.
     """
 
     def __init__(
@@ -59,10 +65,27 @@ class Worker:
         handle: RecordHandler,
         health: Health,
         make_fence: Callable[..., Fence] = Fence,
+        letters: DeadLetterTopics | None = None,
+        send: SendWire | None = None,
     ) -> None:
-        self._handle, self._health = handle, health
-        self._limit = DeadLetterLimit()
-        self._fence = make_fence(settings, self._decide, repeat=_repeat, on_error=self._refuse, on_event_done=_count)
+        self._handle, self._health, self._group = handle, health, settings.app_id
+        self._fence = make_fence(
+            settings,
+            self._decide,
+            repeat=_repeat,
+            on_error=self._refuse,
+            on_event_done=_count,
+            on_assigned=self._assigned,
+        )
+        self.cap = DeadLetterCap(
+            group=settings.app_id,
+            bootstrap_servers=settings.bootstrap_servers,
+            topics=settings.topics,
+            health=health,
+            go_on=self._fence.go_on,
+            letters=letters,
+            send=send,
+        )
         self.watch = Watch(self._fence, health)
         for topic in settings.topics:
             for outcome in OUTCOMES:
@@ -83,27 +106,27 @@ class Worker:
         """Finish the events in hand, and leave."""
         await self._fence.stop()
 
+    def _assigned(self, partitions: Collection[TP]) -> None:
+        self.cap.assigned((tp.topic, tp.partition) for tp in partitions)
+
     def _decide(self, event: Incoming, row: TableRow | None) -> Outcome:
+        self.cap.check((event.topic, event.partition))
         made = self._handle(event.key, event.value, event.headers, row)
-        self._note(event, failed=False)
         return Outcome(made.row if made.changed else UNCHANGED, _records(made.sends), made.handled)
 
     def _refuse(self, event: Incoming, error: Exception) -> Outcome:
+        if isinstance(error, Halt):
+            raise error
+        self.cap.failed((event.topic, event.partition), event.offset, error)
         where = {"topic": event.topic, "partition": event.partition, "offset": event.offset}
         if isinstance(error, PermanentError | UndecodableEvent):
             log.error("dead_letter", why=str(error), **where)
         else:  # a defect of ours: the event is kept with its bytes and logged, and does not block the next
             log.error("defect", exc_info=error, **where)
-        self._note(event, failed=True)
-        return dead_letter(event, error)
-
-    def _note(self, event: Incoming, *, failed: bool) -> None:
-        try:
-            self._limit.note(event.topic, event.partition, failed=failed)
-        except TooManyDeadLetters as error:
-            # Up and unready: a process that ends is started again, and its count begins anew until the topic is empty.
-            self._health.unready("dead letters", f"{error}; no event is handled until a fixed version is started")
-            raise Halt(str(error)) from error
+        letter = dead_letter(event, error)
+        ours = (GROUP_HEADER, self._group.encode())
+        sends = [(topic, key, value, [*headers, ours]) for topic, key, value, headers in letter.sends]
+        return replace(letter, sends=sends)
 
     async def _busy_with(self) -> str | None:
         if not self._fence.is_ready():
@@ -138,7 +161,8 @@ class Watch(Rounds):
             self._health.ready("rows")
             self._health.beat(BEAT)
             return
-        self._health.unready("rows", ROWS_WAIT)
+        silent = f"; no answer from {', '.join(self._fence.silent)}" if self._fence.silent else ""
+        self._health.unready("rows", f"{ROWS_WAIT}{silent}")
         if monotonic_s() - self._asked_s >= ASK_S:
             self._asked_s = monotonic_s()
             if not await self._fence.recovery_stands():

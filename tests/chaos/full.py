@@ -83,10 +83,16 @@ def parts() -> list[Part]:
     found.append(
         Part(
             group="fence",
-            name="the fence alone, 60 rounds",
-            command=("-m", "pytest", "tests/chaos/fence", "-q"),
+            name="the fence alone, 60 rounds; a partition without a leader for a minute",
+            command=(
+                "-m",
+                "pytest",
+                "tests/chaos/fence",
+                "tests/integration/sequencer/test_without_leader.py",
+                "-q",
+            ),
             limit_s=3600,
-            env={"RINGBACK_CHAOS_ROUNDS": "60"},
+            env={"RINGBACK_CHAOS_ROUNDS": "60", "RINGBACK_LEADERLESS_S": "60"},
         )
     )
     if importlib.util.find_spec("tests.mutations") is not None:

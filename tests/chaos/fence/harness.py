@@ -36,7 +36,7 @@ class Worker:
 
     def __init__(self, rig: "Rig", name: str, *options: str) -> None:
         self.rig, self.name, self.options = rig, name, options
-        self.named = True
+        self.instance = name
         self.process: subprocess.Popen[bytes] | None = None
         self.exits: list[int] = []
         self.starts = 0
@@ -52,7 +52,7 @@ class Worker:
             "--app": self.rig.app,
             "--topics": ",".join(self.rig.sources),
             "--out": self.rig.out,
-            "--instance": self.name if self.named else "",
+            "--instance": self.instance,
             "--data-dir": str(self.rig.dir / f"data-{self.name}"),
             "--status": str(self._status),
             "--session-s": str(SESSION_S),

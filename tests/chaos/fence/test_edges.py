@@ -1,12 +1,16 @@
 """What the fence does with events it can't handle, topics it can't use, and a polite signal."""
 
+import asyncio
 import signal
 from pathlib import Path
 
+import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
+from services.runtime.exits import EXIT_CONFIGURATION, EXIT_LEASE_LOST
 from tests.chaos.fence.harness import PARTITIONS, SESSION_S, rig_on
+from tests.chaos.fence.test_chaos import ROUNDS
 from tests.infra.polling import eventually
 from tests.infra.providers import Kafka
 
@@ -75,7 +79,7 @@ async def test_workers_without_names_share_the_partitions_and_hand_them_over_at_
     async with rig_on(kafka.bootstrap_servers, app, tmp_path) as rig:
         workers = [rig.worker("a"), rig.worker("b")]
         for worker in workers:
-            worker.named = False
+            worker.instance = ""
             worker.start()
         await eventually(lambda: [worker.status().get("partitions") for worker in workers] == [2, 2], 60, "shared")
         workers[0].signal(signal.SIGTERM)
@@ -85,4 +89,28 @@ async def test_workers_without_names_share_the_partitions_and_hand_them_over_at_
         await workers[1].at_end()
         workers[1].signal(signal.SIGTERM)
         assert await workers[1].wait() == 0
+        assert await rig.wrong() == []
+
+
+@pytest.mark.chaos
+@pytest.mark.skipif(ROUNDS <= 12, reason="make chaos-full runs it")
+async def test_newer_of_two_workers_of_one_name_ends_once_with_the_name_and_the_older_goes_on(
+    kafka: Kafka, app: str, tmp_path: Path
+) -> None:
+    """The older one is put out, is started again, and so finds the newer one, which must not come back."""
+    async with rig_on(kafka.bootstrap_servers, app, tmp_path) as rig:
+        older, newer = rig.worker("a", "--clash-s", "1"), rig.worker("b")
+        newer.instance = "a"
+        older.start()
+        await older.ready()
+        await asyncio.sleep(1)  # it is the older one
+        newer.start()
+        assert await older.wait(60) == EXIT_LEASE_LOST, older.tail()
+        older.start()
+        assert await newer.wait(60) == EXIT_CONFIGURATION, newer.tail()
+        assert "another worker has the name 'a'" in newer.tail()
+        await rig.send(40)
+        await older.at_end()
+        older.signal(signal.SIGTERM)
+        assert await older.wait() == 0
         assert await rig.wrong() == []

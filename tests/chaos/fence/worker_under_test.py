@@ -29,6 +29,7 @@ from services.sequencer.adapters.fence import (
     Outcome,
     Send,
     TableRow,
+    lease,
     run_until_stopped,
 )
 from services.sequencer.adapters.fence.recovery import FencedRecovery, FencedTableManager
@@ -47,6 +48,8 @@ FIXES = (
     "row-first",
     "effects-again",
     "no-fetch-while-seeking",
+    "no-recovery-time-out",
+    "give-up",
 )
 
 
@@ -135,6 +138,18 @@ class EagerTransport(FencedTransport):
 
 class EagerApp(FencedApp):
     Transport = EagerTransport
+
+
+class HastyRecovery(FencedRecovery):
+    """Goes on after a time-out, as Faust does."""
+
+    _wait = Recovery._wait
+    _build_highwaters = Recovery._build_highwaters
+    _build_offsets = Recovery._build_offsets
+
+
+class HastyTableManager(FencedTableManager):
+    Recovery = HastyRecovery
 
 
 class StockTransport(FencedTransport):
@@ -227,6 +242,8 @@ def fence_without(without: set[str], args: argparse.Namespace) -> type[Fence]:
             TableManager = StockTableManager
         if "no-fetch-while-seeking" in without:
             App = EagerApp
+        if "no-recovery-time-out" in without:
+            TableManager = HastyTableManager
 
         Window = window_without(without)
 
@@ -244,6 +261,13 @@ def fence_without(without: set[str], args: argparse.Namespace) -> type[Fence]:
                 return sent
             return asyncio.ensure_future(asyncio.wait([sent]))  # Faust's way: a failed send is a line in a log
 
+        async def _give_up(self) -> None:
+            if "give-up" not in without:
+                await super()._give_up()
+                return
+            while any(window.in_flight for window in self.windows.values()):
+                await asyncio.sleep(0.05)
+
         def _report(self, partition: int, offset: int) -> None:
             if "offsets-report" not in without:
                 super()._report(partition, offset)
@@ -253,6 +277,7 @@ def fence_without(without: set[str], args: argparse.Namespace) -> type[Fence]:
 
 async def main(args: argparse.Namespace) -> int:
     without = set(args.without)
+    lease.CLASH_S = args.clash_s
     settings = FenceSettings(
         app_id=args.app,
         topics=tuple(args.topics.split(",")),
@@ -262,9 +287,10 @@ async def main(args: argparse.Namespace) -> int:
         bootstrap_servers=args.bootstrap,
         session_timeout_s=args.session_s,
         rebalance_timeout_s=args.rebalance_s,
+        request_timeout_s=args.request_s,
         library_log_level=args.log_level,
     )
-    lease = NoLease(1, 1) if "lease" in without else None
+    no_lease = NoLease(1, 1) if "lease" in without else None
     done = {"events": 0}
 
     def count(topic: str, handled: Handled, seconds: float) -> None:
@@ -276,7 +302,7 @@ async def main(args: argparse.Namespace) -> int:
         return [(args.out, key, effect.encode(), [("again", b"1")]) for effect in row["effects"]]
 
     fence = fence_without(without, args)(
-        settings, handler(args.out, args.pace_s), repeat=repeat, on_event_done=count, lease=lease
+        settings, handler(args.out, args.pace_s), repeat=repeat, on_event_done=count, lease=no_lease
     )
     if args.slow_fetch_s:
         slow_fetch(fence, args.slow_fetch_s)
@@ -353,6 +379,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--session-s", type=float, default=6.0)
     parser.add_argument("--rebalance-s", type=float, default=20.0)
+    parser.add_argument("--request-s", type=float, default=30.0)
+    parser.add_argument("--clash-s", type=float, default=lease.CLASH_S)
     parser.add_argument("--pace-s", type=float, default=0.0)
     parser.add_argument("--slow-changelog-s", type=float, default=0.0)
     parser.add_argument("--slow-output-s", type=float, default=0.0)

@@ -130,7 +130,7 @@ class Rig:
         await eventually(nothing, 30, "idle")
 
 
-async def _read(rig: Rig, consumer: Any) -> None:
+async def read_into(rig: Rig, consumer: Any) -> None:
     async for record in consumer:
         if record.key.startswith(rig.lender.encode()):
             rig.seen.append(decode(record.key, record.value, record.headers))
@@ -166,7 +166,7 @@ async def rig(kafka: Kafka, mongo: Mongo, database: Any, folder: Path) -> AsyncI
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
         rig = Rig(system, clock, http, database["timers"])
         await rig.producer.start()
-        reading = asyncio.create_task(_read(rig, consumer))
+        reading = asyncio.create_task(read_into(rig, consumer))
         try:
             await system.start("sequencer", "timekeeper")
             yield rig

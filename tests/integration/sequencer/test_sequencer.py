@@ -1,5 +1,6 @@
 """The missed-call cadence through the real sequencer and timekeeper."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,6 +9,9 @@ import pytest
 from schemas.envelope import UndecodableEvent, decode, encode
 from schemas.leads import LeadCalledAgain, LeadOpened, LeadOptedOut
 from schemas.touches import TouchDue
+from services.cli.app import run
+from services.runtime.dead_letter_topics import DeadLetterTopics, note_in, text_headers
+from services.runtime.dead_letters import DEAD_LETTER_FREE
 from tests.infra.polling import eventually
 from tests.integration.sequencer.conftest import MORNING, T0, Rig
 
@@ -124,3 +128,36 @@ async def test_bytes_that_are_no_event_become_a_dead_letter_and_the_next_event_i
     await rig.sees(*FIRST)
     metrics = await (await rig.http.get(f"{rig.system.running['sequencer'].ops}/metrics")).text()
     assert 'ringback_dead_letters_total{topic="leads"} 1.0' in metrics
+
+
+async def test_at_the_cap_no_life_of_the_sequencer_writes_another_dead_letter_until_it_is_resumed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cap, kill -9, a restart: the pause stands in the dead-letter topic. One event more than the cap is bad here."""
+    monkeypatch.setenv("RINGBACK_KAFKA_BOOTSTRAP_SERVERS", rig.system.kafka)
+    broken = replace(encode(rig.lead(LeadOpened, 1)), value=b"{}")
+
+    async def stands() -> bool:
+        said = await (await rig.http.get(f"{rig.system.running['sequencer'].ops}/readyz")).text()
+        return "ringback dlq resume leads" in said
+
+    await rig.producer.send_wire(*[broken] * (DEAD_LETTER_FREE + 1))
+    await rig.producer.send(rig.lead(LeadOpened, 1))
+    await eventually(stands, 30, "stands")
+    for _ in range(2):
+        await rig.system.kill("sequencer")
+        await rig.system.launch("sequencer")
+        await eventually(stands, 30, "stands")
+    letters = DeadLetterTopics(rig.system.kafka, ["leads"])
+    found = await letters.read()
+    assert sum("dlq_reason" in text_headers(letter) for letter in found) == DEAD_LETTER_FREE
+    (note,) = [note for letter in found if (note := note_in(letter)) is not None]
+    assert rig.story() == []
+    assert await asyncio.to_thread(run, ["dlq", "resume", "leads", str(note.partition)]) == 0
+    await rig.sees(*FIRST)
+    found += await letters.read()
+    # An event that was not committed when its life was killed comes again after the resumption.
+    assert (
+        len({offset for letter in found if (offset := text_headers(letter).get("dlq_offset"))}) == DEAD_LETTER_FREE + 1
+    )
+    assert not await stands()

@@ -227,12 +227,14 @@ class FakeLetters(DeadLetterTopics):
         super().__init__("nowhere:1", [TOPIC])
         self.producer = producer
         self.away = False
+        self.reads = 0
         self._seen = 0
 
     async def read(self) -> list[Letter]:
         """Return what has come since the last call."""
         if self.away:
             raise TransientError("dead-letter topics cannot be read")
+        self.reads += 1
         new, self._seen = self.producer.records[self._seen :], len(self.producer.records)
         return stored(new)
 

@@ -58,3 +58,11 @@ def test_row_that_this_life_wrote_is_not_doubtful() -> None:
 def test_row_from_before_there_were_causes_repeats_nothing() -> None:
     assert not after(0).are_doubtful({"n": 1}, message(1))
     assert not after(0).are_doubtful(None, message(1))
+
+
+def test_event_that_a_halt_left_out_asks_again_when_it_is_taken(row: dict[str, Any]) -> None:
+    """What its predecessor may not have sent was not sent then either."""
+    causes = after(7)
+    assert causes.are_doubtful(row, message(100, "sequencer-ticks"))
+    causes.not_sent(b"k")
+    assert causes.are_doubtful(row, message(100, "sequencer-ticks"))

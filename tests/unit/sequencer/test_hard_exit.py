@@ -7,8 +7,7 @@ from pathlib import Path
 PROGRAM = """
 import sys
 from pathlib import Path
-from services.sequencer.adapters.fence import remove_at_end
-from services.sequencer.adapters.fence.exits import end_process
+from services.runtime.hard_end import end_process, remove_at_end
 remove_at_end(Path(sys.argv[1]))
 end_process(71, "a test")
 """

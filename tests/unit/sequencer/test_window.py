@@ -158,6 +158,19 @@ async def test_window_that_is_told_to_halt_takes_nothing_more_and_finishes_what_
     assert [event.message.key for event in rig.window.waiting] == [b"b", b"c"], "they come again, and in their order"
 
 
+async def test_window_that_is_opened_again_takes_what_led_to_the_halt_first_and_all_behind_it(rig: Rig) -> None:
+    rig.halt_at = b"b"
+    rig.offer("a", "b", "c")
+    await rig.ack("row a")
+    await rig.ack("out a")
+    await rig.still()
+    rig.window.reopen()
+    assert await rig.still() == [], "the same again leads to the same halt"
+    rig.halt_at = b""
+    rig.window.reopen()
+    assert await rig.still() == ["take b", "take c", "row b", "row c"]
+
+
 @pytest.mark.parametrize("what", ["row a", "out a"])
 async def test_window_whose_write_fails_ends_the_process_and_finishes_nothing_past_it(rig: Rig, what: str) -> None:
     rig.offer("a", "b")

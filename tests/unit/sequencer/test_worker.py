@@ -5,27 +5,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faust.types import TP
 from prometheus_client import REGISTRY
 
 from schemas.envelope import encode
 from schemas.leads import LeadOpened
-from services.runtime.dead_letters import DEAD_LETTER_FREE, REQUEST_LIMIT_BYTES
+from services.runtime.dead_letters import REQUEST_LIMIT_BYTES
 from services.runtime.handled import APPLIED, DEAD_LETTERED, ignored
 from services.runtime.health import Health
-from services.sequencer.adapters.fence import UNCHANGED, FenceSettings, Halt, Incoming
+from services.sequencer.adapters.fence import UNCHANGED, FenceSettings, Incoming
 from services.sequencer.shell import handler
 from services.sequencer.worker import Worker
 from tests.infra.polling import eventually
+from tests.unit.runtime.build import FakeLetters, PickyProducer
 from tests.unit.sequencer.build import CADENCES, lead
 
 
 class StillFence:
     """Keeps what it is given; ready and busy as the test says."""
 
-    def __init__(self, settings: FenceSettings, handle: Any, *, repeat: Any, on_error: Any, on_event_done: Any) -> None:
+    def __init__(
+        self, settings: FenceSettings, handle: Any, *, repeat: Any, on_error: Any, on_event_done: Any, on_assigned: Any
+    ) -> None:
         self.handle, self.repeat, self.on_error, self.on_event_done = handle, repeat, on_error, on_event_done
+        self.on_assigned, self.goes_on = on_assigned, 0
         self.ready, self.behind, self.recoveries = False, {"leads[0]": 2}, 0
         self.stands: dict[str, float] = {}
+        self.silent: list[str] = []
         self.broken = self.stuck = False
         self.stopped = asyncio.Event()
 
@@ -52,6 +58,9 @@ class StillFence:
     def row_digests(self) -> dict[int, str]:
         return {3: "abc"}
 
+    def go_on(self) -> None:
+        self.goes_on += 1
+
     async def pending(self) -> dict[str, int]:
         return self.behind
 
@@ -65,7 +74,20 @@ class Rig:
         settings = FenceSettings(
             app_id="app", topics=("leads",), table="callers", instance="0", data_dir=Path("unused")
         )
-        self.worker = Worker(settings=settings, handle=handler(CADENCES), health=self.health, make_fence=self._make)
+        self.letters = FakeLetters(PickyProducer())
+        self.worker = Worker(
+            settings=settings,
+            handle=handler(CADENCES),
+            health=self.health,
+            make_fence=self._make,
+            letters=self.letters,
+        )
+
+    async def assigned(self) -> None:
+        """Give it a partition, and wait until it knows that it does not stand."""
+        self.fence.on_assigned({TP("leads", 0)})
+        await eventually(lambda: self.letters.reads > 0, 2, "the dead-letter topics are read")
+        await asyncio.sleep(0)
 
     def _make(self, *args: Any, **more: Any) -> Any:
         self.fences.append(StillFence(*args, **more))
@@ -114,7 +136,8 @@ def test_finished_event_that_changed_nothing_is_counted_with_its_reason(rig: Rig
     assert counted("replayed") == before + 1
 
 
-def test_record_that_cannot_be_read_is_a_dead_letter_with_its_bytes_and_reason(rig: Rig) -> None:
+async def test_record_that_cannot_be_read_is_a_dead_letter_with_its_bytes_and_reason(rig: Rig) -> None:
+    await rig.assigned()
     with pytest.raises(Exception, match="lead_id") as error:
         rig.fence.handle(record(b"{}"), None)
     outcome = rig.fence.on_error(record(b"{}"), error.value)
@@ -123,21 +146,13 @@ def test_record_that_cannot_be_read_is_a_dead_letter_with_its_bytes_and_reason(r
     assert dict(headers)["dlq_offset"] == b"7"
 
 
-def test_record_too_large_for_a_dead_letter_is_one_without_its_value(rig: Rig) -> None:
+async def test_record_too_large_for_a_dead_letter_is_one_without_its_value(rig: Rig) -> None:
     """What no producer may send would end this process, and each one after it, at the same event."""
+    await rig.assigned()
     outcome = rig.fence.on_error(record(b"x" * (REQUEST_LIMIT_BYTES - 100)), ValueError("no JSON"))
     ((topic, _, value, headers),) = outcome.sends
     assert (topic, value) == ("leads.dlq", b"")
     assert ("dlq_value_left_out", str(REQUEST_LIMIT_BYTES - 100).encode()) in headers
-
-
-def test_worker_halts_unready_rather_than_empties_a_topic_into_dead_letters(rig: Rig) -> None:
-    """A process that ended would be started again, with a count that begins anew."""
-    for _ in range(DEAD_LETTER_FREE):
-        rig.fence.on_error(record(), ValueError("ours"))
-    with pytest.raises(Halt, match=r"leads\[0\]"):
-        rig.fence.on_error(record(), ValueError("ours"))
-    assert "dead letters" in rig.health.not_ready
 
 
 async def test_worker_is_ready_once_its_rows_are_there_and_idle_once_nothing_is_pending(rig: Rig) -> None:
@@ -163,6 +178,12 @@ async def test_partition_that_takes_nothing_makes_the_worker_unready_by_name_and
     rig.fence.stands = {}
     await rig.worker.watch.round()
     assert "partitions" not in rig.health.not_ready
+
+
+async def test_changelog_partition_that_does_not_answer_is_named_while_rows_are_read(rig: Rig) -> None:
+    rig.fence.silent = ["callers-changelog[3]"]
+    await rig.worker.watch.round()
+    assert rig.health.not_ready["rows"].endswith("no answer from callers-changelog[3]")
 
 
 @pytest.mark.parametrize("stuck", [True, False])

@@ -5,7 +5,7 @@ Nothing in here knows what the events mean. Why each part is there: ADR 6 and th
     fence = Fence(settings, handle, on_event_done=...)   # checks that faust, mode and aiokafka are what was tested
     await fence.start()                                  # checks the topics; raises FenceRefusal
     await fence.run()                                    # until stopped (start/run/stop make it a part of a service)
-    await fence.stop()                                   # finishes, commits; the group keeps our place (exit 72 if Faust hangs)
+    await fence.stop()                                   # finishes, commits; the caller bounds it (runtime.hard_end)
 
     def handle(event: Incoming, row: TableRow | None) -> Outcome:      # pure, quick, no I/O and no clock
         return Outcome(row={...},                                 # None deletes it, UNCHANGED writes nothing
@@ -26,7 +26,6 @@ Needs: source topics with equal partition counts, neither compacted nor transact
 0.1) with the same count; something that starts the process again when it ends. Rows are JSON-able dicts, never empty.
 """
 
-from .exits import remove_at_end
 from .handler import UNCHANGED, Halt, Incoming, Outcome, Send, Unchanged, dead_letter
 from .lease import Lease
 from .pins import UntestedVersion, check_pins
@@ -51,6 +50,5 @@ __all__ = [
     "UntestedVersion",
     "check_pins",
     "dead_letter",
-    "remove_at_end",
     "run_until_stopped",
 ]

@@ -26,7 +26,7 @@ class Causes:
     def __init__(self) -> None:
         self._life = ""
         self._committed: Mapping[TP, int | None] = {}
-        self._sent_again: set[bytes] = set()
+        self._sent_again: set[bytes | None] = set()
 
     def assigned(self, committed: Mapping[TP, int | None]) -> None:
         """Note an assignment: offsets of the next events of all its partitions; None: of none yet."""
@@ -52,3 +52,7 @@ class Causes:
         self._sent_again.add(message.key)
         # The event itself come again: its handler sends the effects, and nothing has replaced them.
         return (message.topic, message.partition, message.offset) != (topic, partition, offset)
+
+    def not_sent(self, key: bytes | None) -> None:
+        """Note that what `are_doubtful` was asked for was not taken after all, and comes again."""
+        self._sent_again.discard(key)

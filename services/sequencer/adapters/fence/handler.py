@@ -23,7 +23,7 @@ UNCHANGED: Final = Unchanged()
 
 
 class Halt(Exception):
-    """Out of `on_error`: take no event any more, this one included, and stay up; says why."""
+    """Out of `on_error`: take no event any more, this one included, until `go_on`, and stay up; says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

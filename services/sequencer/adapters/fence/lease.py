@@ -16,8 +16,7 @@ from typing import Any, NoReturn
 
 from services.runtime.clock import boottime_s
 from services.runtime.exits import EXIT_CONFIGURATION, EXIT_LEASE_LOST
-
-from .exits import end_process
+from services.runtime.hard_end import end_process
 
 SHARE = 0.85
 """Part of the session: the rest is for clocks that differ in rate and for the way to the broker."""

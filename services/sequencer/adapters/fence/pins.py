@@ -32,6 +32,7 @@ SOURCES: Mapping[str, str] = {
     "faust.tables.recovery:Recovery._build_highwaters": "91b4cc0d3724ae7b",
     "faust.tables.recovery:Recovery._build_offsets": "27eec86be06cb51f",
     "faust.tables.recovery:Recovery._restart_recovery": "6bd8a8558a2dffe4",
+    "faust.tables.recovery:Recovery._wait": "ec7429b70176f8c6",
     "faust.tables.recovery:Recovery._seek_offsets": "19598ca63d94d250",
     "faust.tables.recovery:Recovery._slurp_changelogs": "7825c7e50f766d5a",
     "faust.tables.recovery:Recovery.flush_buffers": "6fa9c17f1071018c",

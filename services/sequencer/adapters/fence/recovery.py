@@ -1,11 +1,15 @@
 """Faust's table recovery, fixed: no event before the seek of its partition, and no row of a partition that is gone."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
+from aiokafka.errors import KafkaTimeoutError
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.types import TP
+
+log = structlog.get_logger(__name__)
 
 
 class FencedRecovery(Recovery):  # type: ignore[misc]
@@ -31,7 +35,7 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
             return
         async with consumer.fetching:  # a fetch from before the seek would swallow events
             if assignment:
-                await self._wait(consumer.perform_seek(), timeout=app.conf.broker_request_timeout)
+                await super()._wait(consumer.perform_seek(), timeout=app.conf.broker_request_timeout)
             if self.is_overtaken():
                 return
             if self.on_sought is not None:
@@ -68,6 +72,22 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
         """Say whether another rebalance has begun since the one this recovery is for."""
         return bool(self.app.rebalancing_count != self._rebalance)
 
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:  # noqa: ASYNC109
+        """Wait until it has happened, or another rebalance begins.
+
+        After its time-out Faust goes on as if it had been answered. One changelog partition without a leader keeps the
+        answer for all of them back: every event would be handled without its row, and the new row would win.
+        """
+        await super()._wait(coro)
+
+    async def _build_highwaters(self, *args: Any) -> None:
+        """Ask where the changelog ends, as long as it takes; then nothing else can be done than to ask again."""
+        await _however_often(super()._build_highwaters, *args)
+
+    async def _build_offsets(self, *args: Any) -> None:
+        """Ask where the changelog begins, as long as it takes."""
+        await _however_often(super()._build_offsets, *args)
+
     async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Any, title: str) -> None:
         """Seek the changelog, and forget how far it was read: what comes again must not be dropped as old."""
         for tp in tps:
@@ -82,6 +102,15 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
         have = offsets.get(tp)
         if have is not None and offset > have:
             offsets[tp] = offset
+
+
+async def _however_often(ask: Callable[..., Awaitable[None]], *args: Any) -> None:
+    while True:
+        try:
+            await ask(*args)
+            return
+        except KafkaTimeoutError as error:
+            log.warning("changelog_does_not_answer", why=str(error))
 
 
 class FencedTableManager(TableManager):  # type: ignore[misc]

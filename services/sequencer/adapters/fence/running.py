@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 
+from services.runtime.hard_end import StopBound
+from services.runtime.stopping import PARTS_LIMIT_S
+
 from .worker import Fence
 
 
@@ -15,8 +18,8 @@ async def run_until_stopped(fence: Fence, stop: asyncio.Event) -> None:
     stopped.cancel()
     if running.done():
         await running
+    StopBound(PARTS_LIMIT_S).arm()
     await fence.stop()
     running.cancel()  # a start that still waits for a broker does not notice that Faust was stopped
-    await fence.ended(running, "the start")
     with contextlib.suppress(asyncio.CancelledError):
         await running

@@ -47,8 +47,8 @@ class FenceSettings:
     request_timeout_s: float = 30.0
     """How long one request to the broker may take."""
 
-    stop_limit_s: float = 10.0
-    """How long Faust may take to stop; it can hang when a rebalance or a missing broker meets the stop."""
+    settle_limit_s: float = 5.0
+    """How long a rebalance or a stop waits for a partition of the broker that takes nothing."""
 
     library_log_level: str = "WARNING"
     """Level of the aiokafka, faust and mode loggers; at DEBUG a seventh of the time goes into log records nobody reads."""

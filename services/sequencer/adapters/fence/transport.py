@@ -1,8 +1,7 @@
 """Faust's Kafka driver, fixed: it fetches what was asked for, and all replicas acknowledge what it sends."""
 
 import asyncio
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import faust
@@ -11,6 +10,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from services.runtime.clock import monotonic_s
+from services.runtime.idempotent_client import abandon, never_expire
 
 from .lease import Lease, watch_membership, watch_writes
 
@@ -140,6 +140,7 @@ class FencedConsumer(driver.Consumer):  # type: ignore[misc]
     async def wait_empty(self) -> None:
         """Wait for the events in flight; those that only stand in line are not waited for, they come again."""
         self.app.drop_waiting()
+        await self.app.settle()
         await super().wait_empty()
 
     def leave_out(self, message: Any) -> None:
@@ -168,6 +169,8 @@ class FencedConsumer(driver.Consumer):  # type: ignore[misc]
 class FencedProducer(driver.Producer):  # type: ignore[misc]
     """Idempotent, all replicas, and no write without the lease."""
 
+    _producer: Any
+
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
 
@@ -179,17 +182,27 @@ class FencedProducer(driver.Producer):  # type: ignore[misc]
         """Start the producer and watch its writes."""
         await super().on_start()
         if self._producer is not None:  # None when it was told to stop while it started
-            watch_writes(self._producer, self.app.lease)
-            never_expire(self._producer)
+            self._fit(self._producer)
 
+    def _fit(self, client: Any) -> None:
+        watch_writes(client, self.app.lease)
+        never_expire(client)
 
-def never_expire(producer: Any) -> None:
-    """Make one started `AIOKafkaProducer` keep what waits for a leader, however long.
+    def is_sending(self) -> bool:
+        """Say whether a record is on its way to a broker that has not answered yet."""
+        return self._producer is not None and bool(self._producer._sender._muted_partitions)
 
-    aiokafka numbers a batch, then fails it as expired when its partition has no leader: the numbers have a gap from then
-    on, and the broker refuses everything that follows. In the fence a partition that takes nothing simply stands.
-    """
-    producer._message_accumulator._batch_ttl = math.inf
+    async def renew(self, *, again: bool) -> None:
+        """Give up what waits in the client, for good, and go on with another one, or with none."""
+        old, self._producer = self._producer, None
+        if old is not None:
+            await abandon(old)
+        if again:
+            client = self._new_producer()
+            async with asyncio.timeout(self.request_timeout):
+                await client.start()
+            self._fit(client)
+            self._producer = client
 
 
 class FencedTransport(driver.Transport):  # type: ignore[misc]
@@ -204,6 +217,7 @@ class FencedApp(faust.App):  # type: ignore[misc]
 
     lease: Lease
     drop_waiting: Callable[[], None]
+    settle: Callable[[], Awaitable[None]]
     Transport: type[FencedTransport] = FencedTransport
 
     def _new_transport(self) -> FencedTransport:

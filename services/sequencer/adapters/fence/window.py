@@ -57,7 +57,8 @@ class PartitionWindow:
 
     Args:
         size: most events in flight.
-        take: decides on an event; called strictly in the order of `offer`. After a Halt out of it nothing more is taken.
+        take: decides on an event; called strictly in the order of `offer`. After a Halt out of it nothing more is taken
+            before `reopen`.
         send: hands one record to the producer; returns the future of its acknowledgement.
         finish: told of each event once all of it is acknowledged, in order.
         fail: told of anything that goes wrong; ends the process.
@@ -108,6 +109,10 @@ class PartitionWindow:
         """Start the steps."""
         self._tasks = [asyncio.create_task(self._run(step)) for step in (self._writes, self._sends, self._finishes)]
 
+    def left(self) -> Sequence[Any]:
+        """Return the events in flight and in line."""
+        return [*(entry.event for entry in self._flying), *self.waiting]
+
     async def stop(self) -> None:
         """Stop; what is in flight or in line stays unfinished and comes again after the next start."""
         tasks, self._tasks = self._tasks, []
@@ -120,12 +125,21 @@ class PartitionWindow:
         """Say whether an event of this key may be decided on now."""
         return not self.closed and len(self._flying) < self._size and key not in self._keys
 
+    def reopen(self) -> None:
+        """Take events again after a Halt, those in line first."""
+        self.closed = False
+        self._take_waiting()
+
     def offer(self, event: Any) -> None:
         """Take an event now, or put it in line."""
         if self.waiting or not self.is_free(event.message.key):
             self.waiting.append(event)
         else:
             self._put(event)
+
+    def _take_waiting(self) -> None:
+        while self.waiting and self.is_free(self.waiting[0].message.key):
+            self._put(self.waiting.popleft())
 
     def _put(self, event: Any) -> None:
         try:
@@ -172,8 +186,7 @@ class PartitionWindow:
             self._finish(entry)
             self._flying.popleft()
             self._keys.discard(entry.key)
-            while self.waiting and self.is_free(self.waiting[0].message.key):
-                self._put(self.waiting.popleft())
+            self._take_waiting()
             finished += 1
             if finished % YIELD_AFTER == 0:
                 await asyncio.sleep(0)

@@ -3,30 +3,28 @@
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
 import structlog
-from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
-from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from services.runtime.clock import monotonic_s
 from services.runtime.dead_letters import REQUEST_LIMIT_BYTES
-from services.runtime.errors import TransientError
-from services.runtime.exits import EXIT_SEND_FAILED, EXIT_STOP_HUNG
+from services.runtime.exits import EXIT_SEND_FAILED
 from services.runtime.handled import Handled
+from services.runtime.hard_end import end_process
 from services.runtime.offsets import Ends
 
 from .causes import Causes
-from .exits import end_process
 from .handler import Halt, Handle, Incoming, OnError, Repeat, Send, Unchanged, dead_letter, no_repeats
 from .lease import Lease
 from .pins import check_pins
 from .recovery import FencedTableManager
 from .settings import FenceSettings
+from .status import Status
 from .table import DurableTable
 from .topics import check_topics
 from .transport import FencedApp, QuietMonitor
@@ -34,8 +32,10 @@ from .window import InFlight, PartitionWindow
 
 log = structlog.get_logger(__name__)
 
+SETTLE_LOOK_S = 0.02
 
-class Fence:
+
+class Fence(Status):
     """A Faust worker that loses nothing, writes nothing stale, and stops rather than skips.
 
     Args:
@@ -43,7 +43,8 @@ class Fence:
         handle: decides; an exception out of it goes to `on_error` and never further.
         repeat: returns what the last event of a key's row sent, from the row alone.
         on_error: says what comes of an event that `handle` could not handle; its own exception ends the process, but for
-            Halt: then no event is taken any more and the process stays.
+            Halt: then no event is taken before `go_on`, and the process stays.
+        on_assigned: told of the source partitions that are ours from now on, all of them, before any of their events.
         on_event_done: told of each finished event: topic, how it ended, seconds from delivery to finish.
         lease: another lease; tests only.
     """
@@ -61,10 +62,11 @@ class Fence:
         repeat: Repeat = no_repeats,
         on_error: OnError = dead_letter,
         on_event_done: Callable[[str, Handled, float], None] | None = None,
+        on_assigned: Callable[[Collection[TP]], None] | None = None,
         lease: Lease | None = None,
     ) -> None:
         self.settings, self._handle, self._on_error, self._on_event_done = settings, handle, on_error, on_event_done
-        self._repeat = repeat
+        self._repeat, self._on_assigned = repeat, on_assigned
         self.lease = lease or Lease(
             settings.session_timeout_s, settings.rebalance_timeout_s, instance=settings.instance
         )
@@ -74,6 +76,7 @@ class Fence:
         self._halted = False
         self.recoveries, self._read_before = 0, -1
         self._finished: dict[TP, int] = {}
+        self.silent: list[str] = []
         self._ends = Ends(settings.bootstrap_servers)
         self._producer: Any = None
         self._stopping = False
@@ -128,7 +131,7 @@ class Fence:
             recovery_consistency_check=True,
         )
         app.lease = self.lease
-        app.drop_waiting = self._drop_waiting
+        app.drop_waiting, app.settle = self._drop_waiting, self._settle
         return app
 
     # -- life --
@@ -156,22 +159,16 @@ class Fence:
         await asyncio.gather(starting, return_exceptions=True)
 
     async def stop(self) -> None:
-        """Take no more events, finish those in flight, commit them and go; the group keeps a named worker's place."""
+        """Take no more events, finish those in flight, commit them and go; the group keeps a named worker's place.
+
+        It may hang, where a rebalance or a missing broker meets the stop: whoever calls this bounds it (`StopBound`).
+        """
         self._stopping = True
         self.lease.closing()
-        # Not asyncio.timeout: it cancels, and Faust may swallow the cancellation.
-        stopping = asyncio.create_task(self.app.stop())
-        await self.ended(stopping, "Faust")
-        await stopping
+        await self.app.stop()
         for window in self.windows.values():
             await window.stop()
         await self._ends.stop()
-
-    async def ended(self, task: "asyncio.Task[Any]", what: str) -> None:
-        """Wait until a task has ended; end the process when it does not within the limit."""
-        done, _ = await asyncio.wait([task], timeout=self.settings.stop_limit_s)
-        if not done:
-            end_process(EXIT_STOP_HUNG, f"{what} did not stop within {self.settings.stop_limit_s:.0f} s")
 
     # -- an event --
 
@@ -212,6 +209,36 @@ class Fence:
         self._held.clear()
         consumer.forget_held()
 
+    async def _settle(self) -> None:
+        """Wait for what is in flight, but not for a partition of the broker that takes nothing.
+
+        At a rebalance the whole group would wait for it, and then for the next worker that gets it. What no broker has
+        been sent is given up instead: its events come again, and whoever has them decides anew.
+        """
+        before, since = -1, monotonic_s()
+        while flying := sum(window.in_flight for window in self.windows.values()):
+            if flying != before:
+                before, since = flying, monotonic_s()
+            if monotonic_s() - since > self.settings.settle_limit_s and not self.app.producer.is_sending():
+                await self._give_up()
+                return
+            await asyncio.sleep(SETTLE_LOOK_S)
+
+    async def _give_up(self) -> None:
+        """Forget what is in flight, and the rows that were to be written: they are read again."""
+        for number, window in list(self.windows.items()):
+            if window.in_flight:
+                log.warning("in_flight_given_up", partition=number, waits_for=window.waits_for() or "changelog")
+                del self.windows[number]
+                await window.stop()
+                for event in window.left():
+                    self.app.consumer.leave_out(event.message)
+                self.table.forget(number)
+                self.app.tables.recovery.revoke(self.table.changelog_tp(number))
+        # A record that waits in the client would be sent long after another worker has written its own.
+        self._producer = None
+        await self.app.producer.renew(again=not self._stopping)
+
     def _take(self, event: Any) -> InFlight:
         message = event.message
         self.lease.check("event")
@@ -237,6 +264,7 @@ class Fence:
             try:
                 outcome = self._on_error(incoming, error)
             except Halt as why:
+                self._causes.not_sent(message.key)
                 self._halt(why)
                 raise
         write = None
@@ -263,6 +291,17 @@ class Fence:
         self._halted = True
         for window in self.windows.values():
             window.closed = True
+
+    def go_on(self) -> None:
+        """Take events again after a Halt; the one that led to it comes first."""
+        log.info("fence_goes_on")
+        self._halted = False
+        try:
+            for window in self.windows.values():
+                if not self._halted:
+                    window.reopen()
+        except Exception as error:
+            self._fail(error)
 
     def _connected(self) -> Any:
         if self._producer is None:
@@ -316,82 +355,12 @@ class Fence:
 
     def _sought(self) -> None:
         consumer = self.app.consumer
-        self._causes.assigned({tp: consumer._committed_offset.get(tp) for tp in consumer.assignment()})
+        assignment = consumer.assignment()
+        self._causes.assigned({tp: consumer._committed_offset.get(tp) for tp in assignment})
+        if self._on_assigned is not None:
+            self._on_assigned({tp for tp in assignment if tp.topic in self.settings.topics})
 
     def _ready(self) -> None:
         self.recoveries += 1
         # Another worker may have finished more since an earlier generation of ours.
         self._finished.clear()
-
-    # -- for the operations port --
-
-    def is_ready(self) -> bool:
-        """Say whether this worker is in the group and its rows are there."""
-        return (
-            self.recoveries > 0
-            and not self._stopping
-            and not self.app.rebalancing
-            and not self.app.in_recovery
-            and self.lease.left_s() > 0
-        )
-
-    def standing(self, after_s: float) -> Mapping[str, float]:
-        """Return which partitions of the broker have kept events waiting for longer than `after_s`, and for how long."""
-        now = monotonic_s()
-        found = {}
-        for number, window in self.windows.items():
-            if (began := window.oldest_s) is not None and now - began > after_s:
-                found[f"{window.waits_for() or self.settings.changelog_topic}[{number}]"] = now - began
-        return found
-
-    async def recovery_stands(self) -> bool:
-        """Say whether rows are being read, none came since this was last asked, and yet every partition of them answers.
-
-        Then it is we who stand still, and only another process goes on; without an answer it is the broker.
-        """
-        read, before = self.table.recovered, self._read_before
-        self._read_before = read
-        if self.is_ready() or read != before:
-            return False
-        try:
-            mine = {tp.partition for tp in self.app.consumer.assignment() if tp.topic in self.settings.topics}
-        except ConsumerNotStarted:
-            return False
-        ends = await self._ends.of([TopicPartition(self.settings.changelog_topic, number) for number in mine])
-        return bool(ends) and None not in ends.values()
-
-    def row_digests(self) -> Mapping[int, str]:
-        """Return a hash over the rows of each partition of ours that has any."""
-        return dict(self.table.digests())
-
-    async def pending(self) -> Mapping[str, int]:
-        """Return how many events of each `topic[partition]` of ours are not finished; empty means at the end.
-
-        Finished, not committed: sends and row acknowledged by the broker. Empty also while nothing is assigned, so ask
-        `is_ready` too.
-        """
-        consumer = self.app.consumer
-        assigned = {tp for tp in consumer.assignment() if tp.topic in self.settings.topics}
-        if not assigned:
-            return {}
-        ends: dict[TopicPartition, int] = {}
-        for partition, end in (await self._ends.of([TopicPartition(*tp) for tp in assigned])).items():
-            if end is None:
-                raise TransientError(f"not known where {partition.topic}[{partition.partition}] ends")
-            ends[partition] = end
-        at: dict[TP, int] = {}
-        for tp in assigned:
-            position = self._finished.get(tp)
-            if position is None:
-                position = consumer._committed_offset[tp]
-            if position is not None:
-                at[tp] = position
-        unknown = assigned - at.keys()
-        if unknown:
-            for tp, first in (await consumer.earliest_offsets(*unknown)).items():
-                at[tp] = self._finished.setdefault(tp, first)  # an event may have been finished while we asked
-        return {
-            f"{tp.topic}[{tp.partition}]": ends[TopicPartition(*tp)] - at[tp]
-            for tp in sorted(assigned)
-            if ends[TopicPartition(*tp)] > (at.get(tp) or 0)
-        }
