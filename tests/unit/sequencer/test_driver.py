@@ -7,8 +7,9 @@ from typing import Any, NoReturn
 
 import pytest
 
+from services.runtime.idempotent_client import never_expire
 from services.sequencer.adapters.fence.lease import Lease, watch_writes
-from services.sequencer.adapters.fence.transport import FencedProducer, never_expire
+from services.sequencer.adapters.fence.transport import FencedProducer
 
 
 class Ended(Exception):
