@@ -1,11 +1,13 @@
 """What `make chaos-full` runs and writes."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chaos.full import BEGIN, CHECKS, END, Result, parts, row, table, written
+from tests.chaos import full
+from tests.chaos.full import BEGIN, CHECKS, END, Part, Result, parts, row, table, written
 from tests.chaos.system.__main__ import parse, plans
 from tests.chaos.system.checker import CHECKS as ALL_CHECKS
 
@@ -52,3 +54,27 @@ def test_every_line_of_the_table_has_as_many_cells() -> None:
 def test_table_replaces_the_one_before_and_leaves_the_rest_of_the_page() -> None:
     page = written("# Page\n\nwords\n", "old")
     assert written(page, "new") == f"# Page\n\nwords\n\n{BEGIN}\nnew\n{END}\n"
+
+
+def test_failed_part_stops_no_other_and_resume_repeats_only_what_failed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, ran = folder / "page.md", folder / "ran"
+    page.write_text("# Page\n")
+    monkeypatch.setattr(full, "KEPT", folder / "kept")
+    monkeypatch.setattr(full, "PAGE", page)
+    monkeypatch.setattr(full, "_git", lambda *_: "abc1234")
+
+    def note(name: str, code: int) -> Part:
+        program = f"import sys; open({str(ran)!r}, 'a').write({name + ' '!r}); sys.exit({code})"
+        return Part(group=name, name=name, command=("-c", program), limit_s=30)
+
+    monkeypatch.setattr(full, "parts", lambda: [note("bad", 3), note("good", 0)])
+    assert full.main([]) == 1
+    assert ran.read_text() == "bad good "
+    assert "**failed** (3)" in page.read_text()
+    assert "| clean |" in page.read_text()
+    assert full.main(["--resume"]) == 1
+    assert ran.read_text() == "bad good bad "
+    assert full.main(["--only", "good"]) == 0
+    assert page.read_text().count(BEGIN) == 1
