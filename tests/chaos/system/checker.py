@@ -119,12 +119,13 @@ def late_after_stop(history: History) -> Found:
         if event.type == "reply.received" and _keyword(event) is not None:
             said[event.caller].append(event)
     for post in history.posted:
-        before = [event for event in said.get(post.to, ()) if event.at_s + AFTER_STOP_S < post.at_s]
-        newest = max(before, key=lambda event: event.at_s, default=None)
-        later = [event for event in said.get(post.to, ()) if event.at_s <= post.at_s and _keyword(event) == "start"]
-        reopened = newest is not None and any(event.at_s > newest.at_s for event in later)
-        if newest is not None and _keyword(newest) == "stop" and not reopened:
-            yield post.to, f"a request {post.at_s - newest.at_s:.2f} s after STOP was in Kafka"
+        # In the order of their partition: what a spool sends at once has one time for all.
+        there = [event for event in said.get(post.to, ()) if event.at_s <= post.at_s]
+        newest = max((n for n, event in enumerate(there) if event.at_s + AFTER_STOP_S < post.at_s), default=None)
+        if newest is None or _keyword(there[newest]) != "stop":
+            continue
+        if not any(_keyword(event) == "start" for event in there[newest + 1 :]):
+            yield post.to, f"a request {post.at_s - there[newest].at_s:.2f} s after STOP was in Kafka"
 
 
 def accepted_twice(history: History) -> Found:

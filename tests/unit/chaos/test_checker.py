@@ -133,6 +133,13 @@ def test_text_within_the_second_of_a_stop_or_after_an_opt_in_is_no_breach() -> N
     assert "late after a stop" not in broken(posted=[*good().posted, STOPPED], appended=[*good().appended, opted_in])
 
 
+def test_stop_and_start_that_a_spool_sent_at_once_count_in_their_order() -> None:
+    stop = good().appended[0]
+    start = replace(stop, event_id="e2", body="START")
+    assert "late after a stop" not in broken(posted=[*good().posted, STOPPED], appended=[stop, start])
+    assert "late after a stop" in broken(posted=[*good().posted, STOPPED], appended=[start, stop])
+
+
 def test_call_whose_webhooks_nobody_acknowledged_need_not_be_there() -> None:
     assert "call lost" not in broken(calls=[replace(good().calls[0], acknowledged=frozenset())], call_documents=[])
 

@@ -2,11 +2,14 @@
 
 import socket
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from schemas.topics import Topic
 from services.runtime.errors import TransientError
-from services.runtime.topics_admin import check_topics, create_topics
+from services.runtime.topics_admin import check_topics, create_topics, differences
 
 
 @pytest.fixture
@@ -25,3 +28,25 @@ async def test_nothing_listens_one_line_says_so(ask: Callable[[str], Awaitable[o
     assert said.startswith(f"Kafka does not answer at {nothing_there}")
     assert "RINGBACK_KAFKA_BOOTSTRAP_SERVERS" in said
     assert "\n" not in said
+
+
+class AdminOfOneTopic:
+    """Describes a topic as the code wants it, with the leaders that it is given."""
+
+    def __init__(self, topic: Topic, leaders: list[int]) -> None:
+        self.topic, self.leaders = topic, leaders
+
+    async def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
+        parts = [{"partition": n, "leader": leader} for n, leader in enumerate(self.leaders)]
+        return [{"topic": self.topic.name, "error_code": 0, "partitions": parts}]
+
+    async def describe_configs(self, resources: list[Any]) -> list[Any]:
+        entries = [(name, value, False, 1) for name, value in self.topic.settings.items()]
+        return [SimpleNamespace(resources=[(0, "", 2, self.topic.name, entries)])]
+
+
+async def test_partition_without_a_leader_keeps_no_service_from_starting() -> None:
+    """It is an outage of one partition: a service that ends at its start for it does nothing for all the others either."""
+    topic = Topic("leads", partitions=3)
+    assert await differences(AdminOfOneTopic(topic, [1, -1, 2]), [topic]) == []
+    assert await differences(AdminOfOneTopic(topic, [1, 2]), [topic]) == ["leads: 2 partitions, needs 3"]
