@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from schemas.base import EventData
 from schemas.calls import CALL_EVENTS
-from schemas.inbound import ReceiptReceived, ReplyReceived
+from schemas.inbound import ReceiptReceived, ReplyLookedAt, ReplyReceived
 from schemas.leads import LEAD_EVENTS
 from schemas.problems import problems_of
 from schemas.touches import TOUCH_EVENTS
@@ -17,7 +17,8 @@ from schemas.touches import TOUCH_EVENTS
 Headers = list[tuple[str, bytes]]
 T = TypeVar("T", bound=EventData, covariant=True)
 
-_MODELS: tuple[type[EventData], ...] = (*CALL_EVENTS, ReplyReceived, ReceiptReceived, *LEAD_EVENTS, *TOUCH_EVENTS)
+_INBOUND: tuple[type[EventData], ...] = (ReplyReceived, ReplyLookedAt, ReceiptReceived)
+_MODELS: tuple[type[EventData], ...] = (*CALL_EVENTS, *_INBOUND, *LEAD_EVENTS, *TOUCH_EVENTS)
 EVENTS: Mapping[str, type[EventData]] = {model.TYPE: model for model in _MODELS}
 """Every event type there is, by its `ce_type`."""
 

@@ -20,6 +20,12 @@ def partition_key(lender_id: str, caller: str | None, call_id: str = "") -> byte
     return f"{lender_id}:{caller}".encode() if caller else f"{lender_id}:call:{call_id}".encode()
 
 
+def whose(key: bytes | None) -> tuple[str, str] | None:
+    """Return lender and caller of a partition key; None where it names no caller."""
+    lender_id, _, caller = (key or b"").decode(errors="replace").rpartition(":")
+    return (lender_id, caller) if lender_id and caller.startswith("+") else None
+
+
 def call_key(lender_id: str, provider: str, call_id: str) -> str:
     """Return the `_id` of a call's document."""
     return f"{lender_id}:{provider}:{call_id}"

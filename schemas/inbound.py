@@ -28,6 +28,21 @@ class ReplyReceived(EventData):
     )
 
 
+class ReplyLookedAt(EventData):
+    """Somebody has looked at a text that could not be read, and has replayed or dropped its dead letter.
+
+    It has that text's key, so that it is read after what was replayed.
+    """
+
+    TYPE: ClassVar[str] = "reply.looked_at"
+    TOPIC: ClassVar[str] = "replies"
+
+    partition: int = Field(ge=0, description="of `replies`, where the text stood that could not be read")
+    offset: int = Field(ge=0, description="in that partition")
+    how: Literal["replayed", "dropped"]
+    looked_at: Instant
+
+
 ReceiptStatus = Literal[
     "accepted", "scheduled", "queued", "sending", "sent", "delivered", "undelivered", "failed", "canceled", "read"
 ]

@@ -5,13 +5,16 @@ import json
 import re
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from schemas.envelope import Wire
+from schemas.envelope import Event, Wire, encode
+from schemas.ids import whose
+from schemas.inbound import ReplyLookedAt
 from schemas.topics import dead_letter_topic
 from services.cli.exits import Cannot, WrongUse, shortened
+from services.runtime.clock import real_now
 from services.runtime.dead_letter_topics import (
     DROPPED,
     REPLAYED,
@@ -92,6 +95,36 @@ def original_of(letter: Letter) -> Wire:
     return Wire(topic=headers["dlq_topic"], key=letter.key or b"", value=letter.value or b"", headers=kept)
 
 
+def wires_of_replay(letter: Letter) -> list[Wire]:
+    """Return what replays a dead letter, in order; that it was done is noted last."""
+    return [original_of(letter), *_looked_at(letter, "replayed"), _about(letter, REPLAYED).wire()]
+
+
+def wires_of_drop(letter: Letter) -> list[Wire]:
+    """Return what drops a dead letter, in order."""
+    return [*_looked_at(letter, "dropped"), _about(letter, DROPPED).wire()]
+
+
+def _looked_at(letter: Letter, how: Literal["replayed", "dropped"]) -> list[Wire]:
+    """Return what lifts the suppression of whoever sent a text that could not be read; nothing for other letters."""
+    headers, found = text_headers(letter), whose(letter.key)
+    if headers["dlq_topic"] != ReplyLookedAt.TOPIC or found is None:
+        return []
+    now = real_now()
+    data = ReplyLookedAt(
+        partition=int(headers["dlq_partition"]), offset=int(headers["dlq_offset"]), how=how, looked_at=now
+    )
+    event = Event(
+        id=f"{ReplyLookedAt.TOPIC}:{data.partition}:{data.offset}:{how}",
+        data=data,
+        source="ringback/dlq",
+        time=now,
+        key=letter.key or b"",
+        lender_id=found[0],
+    )
+    return [encode(event)]
+
+
 def name_of(letter: Letter) -> str:
     """Return how a dead letter is named on the command line."""
     return f"{letter.topic}/{letter.partition}/{letter.offset}"
@@ -135,17 +168,20 @@ def show(place: Annotated[str, typer.Argument(help="a dead letter as `list` name
 
 @app.command()
 def replay(places: Places) -> None:
-    """Send dead letters to their topics again; their ids are the same, so what was done already is not repeated."""
+    """Send dead letters to their topics again; their ids are the same, so what was done already is not repeated.
+
+    Whoever sent a text that could not be read gets texts again, if it can be read now.
+    """
     letters = _chosen(places)
-    _run(_send([wire for letter in letters for wire in (original_of(letter), _about(letter, REPLAYED).wire())]))
+    _run(_send([wire for letter in letters for wire in wires_of_replay(letter)]))
     print(f"replayed {len(letters)}")
 
 
 @app.command()
 def drop(places: Places) -> None:
-    """Strike dead letters from the list; they are not handled."""
+    """Strike dead letters from the list; they are not handled. The sender of a text that is dropped gets texts again."""
     letters = _chosen(places)
-    _run(_send([_about(letter, DROPPED).wire() for letter in letters]))
+    _run(_send([wire for letter in letters for wire in wires_of_drop(letter)]))
     print(f"dropped {len(letters)}")
 
 

@@ -66,7 +66,7 @@ async def run_leads(settings: LeadsSettings) -> int:
         loop,
         Settler(store=store, shell=shell, clock=clock, health=health, reading=reading),
         Undecided(store=store, shell=shell, clock=clock, health=health, reading=reading),
-        Sweeper(store=store, shell=shell, clock=clock, health=health),
+        Sweeper(store=store, shell=shell, clock=clock, health=health, partition_of=reading.partition_of),
     ]
     return await service.run("leads", settings, health, parts)
 

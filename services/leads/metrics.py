@@ -34,6 +34,7 @@ OPT_OUTS = Counter("ringback_opt_outs_total", "Opt-outs taken, by who said so: b
 OPT_INS = Counter("ringback_opt_ins_total", "Opt-outs taken back.")
 UNREAD = Counter("ringback_unread_replies_total", "Texts that nobody could read: their senders get no texts for now.")
 OUTBOX_PENDING = Gauge("ringback_outbox_pending_leads", "Leads with something left to emit, as the sweeper last saw.")
+OUTBOX_LEFT = Counter("ringback_outbox_left_total", "Outboxes left to the sweeper: their partition took nothing.")
 OUTBOX_SWEPT = Counter("ringback_outbox_swept_total", "Leads whose outbox the sweeper had to emit.")
 SETTLING = Gauge("ringback_calls_settling", "Calls that wait for facts, as the settler last saw.")
 UNDECIDED = Gauge("ringback_calls_undecided", "Calls that should have been decided a minute ago, as last seen.")

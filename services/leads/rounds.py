@@ -1,20 +1,22 @@
 """What every instance does beside consuming: settle calls that have gone quiet, and emit what was left behind.
 
 Claims are conditional, and what is done twice changes nothing twice. A call or lead that fails keeps nobody from the
-others.
+others, and a partition of `leads` that takes nothing only its own callers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
+from schemas.leads import LeadEvent
 from services.leads import metrics
 from services.leads.adapters.fact_offsets import TOPIC, FactOffsets
 from services.leads.adapters.store import LeadStore
-from services.leads.domain.model import DueCall
+from services.leads.domain.model import DueCall, LeftOutbox
 from services.leads.shell import DECISION_LEASE_S, Shell
 from services.runtime.clock import Clock
+from services.runtime.errors import TransientError
 from services.runtime.health import Health
 from services.runtime.rounds import Rounds
 
@@ -51,17 +53,27 @@ class Settler(Rounds):
         super().__init__(health)
         self._store, self._shell, self._clock, self._reading = store, shell, clock, reading
         self._needed: dict[tuple[str, datetime], Mapping[int, int]] = {}
+        self._waiting = 0
 
     async def round(self) -> None:
         """Settle the calls of this instance that were due before the facts were read up to."""
         now = self._clock.real_now()
-        due = await self._store.calls_due(now, self._reading.mine(), SETTLE_BATCH)
+        # As many more as wait: however many calls nobody can decide now, the others are reached.
+        due = await self._store.calls_due(now, self._reading.mine(), self.asks_for(SETTLE_BATCH + self._waiting))
         if not due:
             self._needed.clear()
+            self._waiting = 0
             return
         ready = [call for call in due if call.is_decided]
         ready += await self._readable([call for call in due if not call.is_decided])
-        await self.each(ready, partial(self._settle, now=now), key=lambda call: call.key)
+        self._waiting = len(due) - len(ready)
+        left = await self.each_group(
+            ready,
+            partial(self._settle, now=now),
+            key=lambda call: call.key,
+            group=lambda call: self._reading.partition_of(call.lead_key),
+        )
+        _raise_for(left)
 
     async def _readable(self, undecided: Sequence[DueCall]) -> list[DueCall]:
         """Return the calls of which every fact that stood in Kafka when they were due is finished."""
@@ -121,8 +133,8 @@ class Undecided(Rounds):
         names = ", ".join(str(number) for number in sorted(behind))
         self._health.unready(UNDECIDED, f"calls not decided for {UNREADY_AFTER_S:.0f} s; {TOPIC} partition {names}")
         long_ago = now - timedelta(seconds=TASK_AFTER_S)
-        told = [call for call in waiting if call.settle_at <= long_ago and not call.said_undecided]
-        await self.each(told, lambda call: self._shell.say_undecided(call.key), key=lambda call: call.key)
+        untold = await self._store.calls_undecided(long_ago, UNDECIDED_BATCH, untold=True)
+        await self.each(untold, lambda call: self._shell.say_undecided(call.key), key=lambda call: call.key)
 
     async def _behind(self, partitions: frozenset[int]) -> frozenset[int]:
         """Return the partitions that are not finished, or of which that is not known."""
@@ -142,22 +154,50 @@ class Sweeper(Rounds):
     name = "sweeper"
     period_s = 1.0
 
-    def __init__(self, *, store: LeadStore, shell: Shell, clock: Clock, health: Health) -> None:
+    def __init__(
+        self, *, store: LeadStore, shell: Shell, clock: Clock, health: Health, partition_of: Callable[[bytes], int]
+    ) -> None:
         super().__init__(health)
-        self._store, self._shell, self._clock = store, shell, clock
+        self._store, self._shell, self._clock, self._partition_of = store, shell, clock, partition_of
 
     async def round(self) -> None:
-        """Report what waits, then emit old outboxes, the oldest first."""
+        """Report what waits, then emit old outboxes: the partitions side by side, in each the oldest first.
+
+        Raises:
+            TransientError: MongoDB is away, or at least one partition of `leads`; the others are emitted.
+        """
         metrics.OUTBOX_PENDING.set(await self._store.outboxes_pending())
         metrics.SETTLING.set(await self._store.calls_settling())
         left = self._clock.real_now() - timedelta(seconds=LEFT_AFTER_S)
-        await self.each(await self._store.outboxes_left(left, self.asks_for(SWEEP_BATCH)), self._emit, key=str)
+        silent: dict[int, TransientError] = {}
+        stay, batch = 0, SWEEP_BATCH
+        while not self.stopping:
+            found = await self._store.outboxes_left(left, batch, stay)
+            emitted: list[str] = []
+            silent |= await self.each_group(
+                [one for one in found if self._partition_of(one.key) not in silent],
+                partial(self._emit, emitted=emitted),
+                key=lambda one: one.lead_id,
+                group=lambda one: self._partition_of(one.key),
+            )
+            if len(found) < batch:
+                break
+            stay += len(found) - len(emitted)  # so many come first again: they must not hide the others
+        _raise_for(silent)
 
-    async def _emit(self, lead_id: str) -> None:
-        lead = await self._store.lead_by_id(lead_id)
+    async def _emit(self, left: LeftOutbox, emitted: list[str]) -> None:
+        lead = await self._store.lead_by_id(left.lead_id)
         if lead is not None and lead.outbox:
             await self._shell.emit(lead)
             metrics.OUTBOX_SWEPT.inc()
+        emitted.append(left.lead_id)
+
+
+def _raise_for(left: Mapping[int, TransientError]) -> None:
+    """Say which partitions were left for this round, and why."""
+    if left:
+        where = ", ".join(f"{LeadEvent.TOPIC}[{partition}]" for partition in sorted(left))
+        raise TransientError(f"callers of {where} wait: {next(iter(left.values()))}")
 
 
 async def busy_with(store: LeadStore) -> str | None:

@@ -16,7 +16,7 @@ from schemas.base import EventData
 from schemas.calls import CallCompleted, CallFact, CallLegAnswered, CallStarted, VoicemailRecorded, VoicemailTranscribed
 from schemas.envelope import Event
 from schemas.ids import partition_key
-from schemas.inbound import ReplyReceived
+from schemas.inbound import ReplyLookedAt, ReplyReceived
 from schemas.touches import TouchDelivered, TouchResult
 from services.leads import metrics
 from services.leads.adapters.store import LeadStore
@@ -28,6 +28,7 @@ from services.leads.domain.model import Call, Cause, Lead, LeadChange
 from services.leads.domain.touches import apply_result, is_opt_out
 from services.leads.errors import TooMuchContention
 from services.leads.texts import EARLIER_TEXTS_LIMIT, Texts
+from services.leads.unread import Unread
 from services.policy.directory import Directory
 from services.runtime.clock import Clock
 from services.runtime.handled import APPLIED, Handled, ignored
@@ -55,10 +56,11 @@ class Shell:
     ) -> None:
         self._store, self._clock, self._partition_of = store, clock, partition_of
         self._assigner = Assigner(store, directory)
-        self._changes = LeadChanges(store, producer, clock)
+        self._changes = LeadChanges(store, producer, clock, partition_of)
         self._texts = Texts(
             store=store, changes=self._changes, assigner=self._assigner, clock=clock, number_key=number_key
         )
+        self._unread = Unread(store, clock, number_key)
         self._calls = CallCache(RECENT_CALLS)
 
     async def handle(self, event: Event[EventData]) -> Handled:
@@ -68,6 +70,8 @@ class Shell:
         match event.data:
             case ReplyReceived() as reply:
                 return await self._texts.on_reply(event, reply)
+            case ReplyLookedAt() as looked_at:
+                return await self._unread.on_looked_at(event.key, looked_at)
             case TouchResult() as result:
                 return await self._on_result(event, result)
         return ignored("not_for_us")
@@ -112,7 +116,9 @@ class Shell:
             _count_decision(call)
         if not call.applied:
             await self._carry_out(call, first_try=before.outcome is None)
-        elif isinstance(fact, VoicemailRecorded | VoicemailTranscribed) and call.caller is not None:
+        # Whoever decided the call may be making its lead at this moment, from the call as it was without the recording.
+        is_late = before.outcome is not None and isinstance(fact, VoicemailRecorded | VoicemailTranscribed)
+        if is_late and call.caller is not None:
             await self._changes.change(
                 call.lender_id,
                 call.caller,
@@ -178,7 +184,7 @@ class Shell:
             )
             if await self._store.insert_lead(lead, self._clock.real_now()):
                 metrics.LEADS_OPENED.inc()
-                await self._changes.emit(lead)
+                await self._changes.emit_or_leave(lead)
                 await self._catch_up(lead, call)
                 return
         raise TooMuchContention(f"lead of a call in doubt {call.key}")
@@ -243,7 +249,7 @@ class Shell:
             if await self._store.insert_lead(lead, self._clock.real_now()):
                 metrics.LEADS_OPENED.inc()
                 log.info("lead_opened", call_id=call.call_id, lead_id=lead.lead_id)
-                await self._changes.emit(lead)
+                await self._changes.emit_or_leave(lead)
                 await self._catch_up(lead, call)
                 return
         raise TooMuchContention(f"lead of call {call.key}")

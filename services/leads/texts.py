@@ -50,7 +50,11 @@ class Texts:
         if keyword is Keyword.STOP:
             await self._store.suppress(number, lender_id, event.time, "keyword", event.id)
         elif keyword is Keyword.START:
-            await self._store.unsuppress(number, lender_id, event.time, event.id)
+            said_at = min(event.time, received.received_at)
+            if not await self._store.unsuppress(number, lender_id, said_at, event.id):
+                # It was replayed after a STOP that was said later: a person reads it.
+                log.warning("start_older_than_stop", event_id=event.id)
+                keyword = Keyword.NONE
         intents = intents_of(received.body) if keyword is Keyword.NONE else ()
         reply = messages.of_reply(event, received, keyword, intents)
         is_new = await self._store.put_message(reply)
@@ -102,7 +106,7 @@ class Texts:
             return None
         metrics.LEADS_OPENED.inc()
         log.info("lead_opened_by_text", lead_id=lead.lead_id)
-        await self._changes.emit(lead)
+        await self._changes.emit_or_leave(lead)
         await self.apply_others(lead)
         return lead
 

@@ -1,19 +1,22 @@
 """A borrower's text that nobody could read may be a STOP: until somebody has looked at it, its sender gets no texts.
 
-It is suppressed before the record becomes a dead letter. `ringback dlq replay` and `drop` lift that again (`lift`), and so
-does the borrower's own START. It is no opt-out: no lead is stopped by it, and once it is lifted the number stands as before.
+It is suppressed before the record becomes a dead letter. `ringback dlq replay` and `drop` lift that again (they send a
+`reply.looked_at`), and so does the borrower's own START. It is no opt-out: no lead is stopped by it, and once it is lifted
+the number stands as before.
 """
 
 from typing import Final
 
 import structlog
 
-from schemas.inbound import ReplyReceived
+from schemas.ids import whose
+from schemas.inbound import ReplyLookedAt, ReplyReceived
 from services.leads import metrics
 from services.leads.adapters.store import UNREAD_REPLY, LeadStore
 from services.policy.suppression import suppression_id
 from services.runtime.clock import Clock
 from services.runtime.dead_letters import Record
+from services.runtime.handled import APPLIED, Handled, ignored
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +39,11 @@ class Unread:
         """Suppress the number in a record's key; for the consumer loop, which repeats it until it has succeeded."""
         if record.topic != TOPIC:
             return
-        whose = _whose(record.key)
-        if whose is None:
+        found = whose(record.key)
+        if found is None:
             log.error("unread_reply_of_nobody", partition=record.partition, offset=record.offset)
             return
-        lender_id, caller = whose
+        lender_id, caller = found
         await self._store.suppress(
             suppression_id(self._number_key, lender_id, caller),
             lender_id,
@@ -51,27 +54,22 @@ class Unread:
         metrics.UNREAD.inc()
         log.error("unread_reply", partition=record.partition, offset=record.offset, why=type(error).__name__)
 
-    async def lift(self, key: bytes | None, topic: str, partition: int, offset: int) -> bool:
-        """Lift what a record that is now replayed or dropped has suppressed; return whether there was anything.
+    async def on_looked_at(self, key: bytes, looked_at: ReplyLookedAt) -> Handled:
+        """Lift what a text has suppressed that is now replayed or dropped.
 
-        Args:
-            key: the record's.
-            topic: where the record stood; the dead letter's headers say so.
-            partition: of that topic.
-            offset: in that partition.
+        What was replayed is applied by then, for it has the same key and comes before. If it could not be read again, it has
+        suppressed its sender again, as another record.
         """
-        whose = _whose(key)
-        if topic != TOPIC or whose is None:
-            return False
-        return await self._store.lift(suppression_id(self._number_key, *whose), unread_id(topic, partition, offset))
+        found = whose(key)
+        if found is None:
+            return ignored("no_caller")
+        word = unread_id(TOPIC, looked_at.partition, looked_at.offset)
+        if not await self._store.lift(suppression_id(self._number_key, *found), word):
+            return ignored("lifted_already")
+        log.info("unread_reply_lifted", partition=looked_at.partition, offset=looked_at.offset, how=looked_at.how)
+        return APPLIED
 
 
 def unread_id(topic: str, partition: int, offset: int) -> str:
     """Return the id under which a record's suppression is kept; the record's own id may be unreadable."""
     return f"unread:{topic}:{partition}:{offset}"
-
-
-def _whose(key: bytes | None) -> tuple[str, str] | None:
-    """Return lender and caller of a key; None where it names no caller."""
-    lender_id, _, caller = (key or b"").decode(errors="replace").rpartition(":")
-    return (lender_id, caller) if lender_id and caller.startswith("+") else None

@@ -8,6 +8,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable
+from itertools import chain
 from typing import Final, TypeVar
 
 import structlog
@@ -21,6 +22,7 @@ from services.runtime.stopping import ROUND_LIMIT_S
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+G = TypeVar("G", bound=Hashable)
 
 RETRY_S: Final = 0.5
 """The shortest pause after a round that failed."""
@@ -158,6 +160,51 @@ class Rounds(Resource, ABC):
                 self._failing.pop(name, None)
         if away is not None and (left_out or not succeeded):
             raise away
+
+    async def each_group(
+        self,
+        items: Iterable[T],
+        work: Callable[[T], Awaitable[object]],
+        key: Callable[[T], str],
+        group: Callable[[T], G],
+    ) -> dict[G, TransientError]:
+        """Do `work` for every item, the groups side by side, each in order; those that failed last time come last.
+
+        A group is left for this round after its first TransientError: each further try would wait for a time-out too.
+
+        Args:
+            items: what is due.
+            work: raises when it cannot.
+            key: an item's name, for the log and for knowing it again.
+            group: what items may wait for together, such as a partition.
+
+        Returns:
+            The groups that were left, and why.
+        """
+        groups: dict[G, list[T]] = {}
+        for item in chain(*self._apart(items, key)):
+            groups.setdefault(group(item), []).append(item)
+
+        async def work_off(of_group: list[T]) -> TransientError | None:
+            for item in of_group:
+                if self.stopping:
+                    return None
+                self._health.beat(self.name)
+                try:
+                    await work(item)
+                except ProcessMustEnd:
+                    raise
+                except TransientError as error:
+                    self._item_failed(key(item), error)
+                    return error
+                except Exception as error:
+                    self._item_failed(key(item), error)
+                else:
+                    self._failing.pop(key(item), None)
+            return None
+
+        ends = await asyncio.gather(*(work_off(of_group) for of_group in groups.values()))
+        return {name: error for name, error in zip(groups, ends, strict=True) if error is not None}
 
     def _apart(self, items: Iterable[T], key: Callable[[T], str]) -> tuple[deque[T], deque[T]]:
         """Return the items that have not failed, in their order, and those that have, the longest ago first."""

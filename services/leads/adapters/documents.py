@@ -12,12 +12,14 @@ from typing import Final, TypeVar, cast
 
 from schemas.card import Document
 from schemas.envelope import Wire
+from schemas.ids import partition_key
 from services.leads.adapters.store import UNREAD_REPLY
 from services.leads.domain.messages import Reply, TouchRecord
 from services.leads.domain.model import (
     Call,
     DueCall,
     Lead,
+    LeftOutbox,
     Leg,
     OfficerState,
     OutboxEntry,
@@ -84,6 +86,14 @@ def due_call(document: Document) -> DueCall:
         is_decided="outcome" in document,
         said_undecided=document.get("said_undecided", False),
     )
+
+
+LEFT_PROJECTION: Final = dict.fromkeys(("lender_id", "caller"), 1)
+
+
+def left_outbox(document: Document) -> LeftOutbox:
+    """Return what the sweeper needs of a lead before it reads all of it."""
+    return LeftOutbox(document["_id"], partition_key(document.get("lender_id", ""), document.get("caller")))
 
 
 def opted_out(suppression: Document) -> bool:

@@ -9,11 +9,18 @@ from typing import Any
 import bson
 from bson.codec_options import CodecOptions
 
-from services.leads.adapters.documents import due_call, entry_document, from_document, opted_out, to_document
-from services.leads.adapters.store import HISTORY_LIMIT, TALKS_LIMIT
+from services.leads.adapters.documents import (
+    due_call,
+    entry_document,
+    from_document,
+    left_outbox,
+    opted_out,
+    to_document,
+)
+from services.leads.adapters.store import HISTORY_LIMIT, TALKS_LIMIT, UNREAD_REPLY
 from services.leads.domain.call_outcome import talked_at
 from services.leads.domain.messages import Message, Reply
-from services.leads.domain.model import Call, DueCall, Lead, OfficerState, Task
+from services.leads.domain.model import Call, DueCall, Lead, LeftOutbox, OfficerState, Task
 from services.policy.suppression import KEY_CHECK_ID
 from services.runtime.mongo_errors import StoreAway, StoreRefused
 
@@ -87,10 +94,12 @@ class MemoryLeads:
         mine = {*partitions, None}
         return self._due(now, limit, lambda call: "outcome" in call or call.get("partition") in mine)
 
-    async def calls_undecided(self, since: datetime, limit: int) -> list[DueCall]:
+    async def calls_undecided(self, since: datetime, limit: int, *, untold: bool = False) -> list[DueCall]:
         """Return calls that were due and are undecided."""
         await self._ask("calls_undecided")
-        return self._due(since, limit, lambda call: "outcome" not in call)
+        return self._due(
+            since, limit, lambda call: "outcome" not in call and not (untold and call.get("said_undecided"))
+        )
 
     def _due(self, now: datetime, limit: int, fits: Callable[[dict[str, Any]], bool]) -> list[DueCall]:
         due = [call for call in self.calls.values() if "settle_at" in call and call["settle_at"] <= now and fits(call)]
@@ -181,12 +190,12 @@ class MemoryLeads:
         if not lead["outbox"]:
             lead.pop("outbox_since", None)
 
-    async def outboxes_left(self, since: datetime, limit: int) -> list[str]:
+    async def outboxes_left(self, since: datetime, limit: int, skip: int = 0) -> list[LeftOutbox]:
         """Return leads with an old outbox."""
         await self._ask("outboxes_left")
         found = [lead for lead in self.leads.values() if "outbox_since" in lead and lead["outbox_since"] <= since]
         found.sort(key=lambda lead: lead["outbox_since"])
-        return [lead["_id"] for lead in found[:limit]]
+        return [left_outbox(lead) for lead in found[skip : skip + limit]]
 
     async def outboxes_pending(self) -> int:
         """Count leads with an outbox."""
@@ -268,10 +277,16 @@ class MemoryLeads:
             self._say(suppression_id, lender_id, at, why, event_id, active=True)
         return opted_out(self.suppressions[suppression_id])
 
-    async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> None:
+    async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> bool:
         """Take an opt-out back."""
         await self._ask("unsuppress")
+        history = self.suppressions.get(suppression_id, {}).get("history", [])
+        if any(word["event_id"] == event_id for word in history):
+            return True
+        if any(word["active"] and word["why"] != UNREAD_REPLY and word["at"] > at for word in history):
+            return False
         self._say(suppression_id, lender_id, at, "start", event_id, active=False)
+        return True
 
     def _say(self, number: str, lender_id: str, at: datetime, why: str, event_id: str, *, active: bool) -> None:
         history = self.suppressions.get(number, {}).get("history", [])

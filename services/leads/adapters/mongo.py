@@ -12,16 +12,18 @@ from pymongo.errors import DuplicateKeyError
 from schemas.card import COLLECTION, OFFICERS, SUPPRESSIONS, Document
 from services.leads.adapters.documents import (
     DUE_PROJECTION,
+    LEFT_PROJECTION,
     difference,
     due_call,
     entry_document,
     from_document,
+    left_outbox,
     opted_out,
     to_document,
 )
-from services.leads.adapters.store import HISTORY_LIMIT, TALKS_LIMIT
+from services.leads.adapters.store import HISTORY_LIMIT, TALKS_LIMIT, UNREAD_REPLY
 from services.leads.domain.messages import Message, Reply
-from services.leads.domain.model import Call, DueCall, Lead, OfficerState, Task
+from services.leads.domain.model import Call, DueCall, Lead, LeftOutbox, OfficerState, Task
 from services.policy.suppression import KEY_CHECK_ID
 from services.runtime.mongo_errors import mongo_errors
 
@@ -104,9 +106,10 @@ class MongoLeads:
         mine = {"$or": [{"outcome": {"$exists": True}}, {"partition": {"$in": [*partitions, None]}}]}
         return await self._due(now, mine, limit)
 
-    async def calls_undecided(self, since: datetime, limit: int) -> list[DueCall]:
+    async def calls_undecided(self, since: datetime, limit: int, *, untold: bool = False) -> list[DueCall]:
         """Return calls that were due and are undecided."""
-        return await self._due(since, {"outcome": {"$exists": False}}, limit)
+        only = {"said_undecided": {"$ne": True}} if untold else {}
+        return await self._due(since, {"outcome": {"$exists": False}, **only}, limit)
 
     async def _due(self, now: datetime, only: Document, limit: int) -> list[DueCall]:
         with mongo_errors():
@@ -191,11 +194,13 @@ class MongoLeads:
                 {"_id": lead_id}, [{"$set": {"outbox": left}}, {"$set": {"outbox_since": since}}]
             )
 
-    async def outboxes_left(self, since: datetime, limit: int) -> list[str]:
+    async def outboxes_left(self, since: datetime, limit: int, skip: int = 0) -> list[LeftOutbox]:
         """Return leads with an old outbox."""
         with mongo_errors():
-            cursor = self._leads.find({"outbox_since": {"$lte": since}}, {"_id": 1}).sort("outbox_since", ASCENDING)
-            return [found["_id"] for found in await cursor.limit(limit).to_list(limit)]
+            cursor = self._leads.find({"outbox_since": {"$lte": since}}, LEFT_PROJECTION).sort(
+                [("outbox_since", ASCENDING), ("_id", ASCENDING)]
+            )
+            return [left_outbox(found) for found in await cursor.skip(skip).limit(limit).to_list(limit)]
 
     async def outboxes_pending(self) -> int:
         """Count leads with an outbox."""
@@ -260,11 +265,12 @@ class MongoLeads:
         since = {"$nor": [{"active": False, "at": {"$gt": at}}]} if unless_opted_in_since else {}
         return opted_out(await self._say(suppression_id, lender_id, word, since))
 
-    async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> None:
+    async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> bool:
         """Take an opt-out back."""
-        await self._say(
-            suppression_id, lender_id, {"at": at, "active": False, "why": "start", "event_id": event_id}, {}
-        )
+        word = {"at": at, "active": False, "why": "start", "event_id": event_id}
+        later = {"active": True, "why": {"$ne": UNREAD_REPLY}, "at": {"$gt": at}}
+        found = await self._say(suppression_id, lender_id, word, {"$nor": [{"history": {"$elemMatch": later}}]})
+        return any(taken["event_id"] == event_id for taken in found["history"])
 
     async def _say(self, number: str, lender_id: str, word: Document, only: Document) -> Document:
         """Take a word once; return the number's document as it is then."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from services.leads.domain.messages import Message, Reply
-from services.leads.domain.model import Call, DueCall, Lead, OfficerState, Task
+from services.leads.domain.model import Call, DueCall, Lead, LeftOutbox, OfficerState, Task
 
 HISTORY_LIMIT: Final = 200
 """How many words a number's suppression keeps: enough to know every repetition again, and no document grows for ever."""
@@ -40,8 +40,11 @@ class LeadStore(Protocol):
         causes may be finished by anyone.
         """
 
-    async def calls_undecided(self, since: datetime, limit: int) -> list[DueCall]:
-        """Return calls, of any partition, that were due at an instant and are undecided, the longest due first."""
+    async def calls_undecided(self, since: datetime, limit: int, *, untold: bool = False) -> list[DueCall]:
+        """Return calls, of any partition, that were due at an instant and are undecided, the longest due first.
+
+        With `untold`, only those whose caller has no task because of that.
+        """
 
     async def note_undecided(self, key: str) -> None:
         """Note that a call's caller has a task because the call could not be decided; `rev` stays."""
@@ -77,8 +80,8 @@ class LeadStore(Protocol):
     async def pull_outbox(self, lead_id: str, upto_seq: int) -> None:
         """Take acknowledged entries out of a lead's outbox; repeats change nothing, and `rev` stays."""
 
-    async def outboxes_left(self, since: datetime, limit: int) -> list[str]:
-        """Return the ids of leads whose outbox has held something since (real) or longer, the oldest first."""
+    async def outboxes_left(self, since: datetime, limit: int, skip: int = 0) -> list[LeftOutbox]:
+        """Return the leads whose outbox has held something since (real) or longer, the oldest first, after so many others."""
 
     async def outboxes_pending(self) -> int:
         """Return how many leads have something to emit."""
@@ -131,8 +134,12 @@ class LeadStore(Protocol):
             Whether the number is opted out now.
         """
 
-    async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> None:
-        """Take an opt-out back (`active: false`, history kept); each event is taken once, also where there was none."""
+    async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> bool:
+        """Take an opt-out back (`active: false`, history kept); each event is taken once, also where there was none.
+
+        Returns:
+            False, and nothing has changed, where the number was opted out after `at`: the word comes late.
+        """
 
     async def lift(self, suppression_id: str, event_id: str) -> bool:
         """Take one word out of a number's history, which stands then as if it had not been said; False without it."""

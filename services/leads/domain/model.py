@@ -146,8 +146,20 @@ class DueCall:
     @property
     def keys(self) -> frozenset[bytes]:
         """The keys of every record that may hold a fact of the call: facts that name no caller have the call's own."""
-        own = partition_key(self.lender_id, None, self.call_id)
-        return frozenset({own, partition_key(self.lender_id, self.caller, self.call_id)})
+        return frozenset({partition_key(self.lender_id, None, self.call_id), self.lead_key})
+
+    @property
+    def lead_key(self) -> bytes:
+        """The key of what is emitted about the call."""
+        return partition_key(self.lender_id, self.caller, self.call_id)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutbox:
+    """A lead whose outbox was left behind, and the key of its events."""
+
+    lead_id: str
+    key: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from services.leads.domain.messages import Message, Reply, TouchRecord
 from services.leads.domain.model import (
     Call,
     Lead,
+    LeftOutbox,
     Leg,
     OfficerState,
     OutboxEntry,
@@ -197,6 +198,7 @@ async def test_call_that_was_said_to_be_undecided_stays_as_it_is_and_says_so(sto
     await store.note_undecided(call.key)
     saved = await store.save_call(call, replace(call, facts=("a",)))
     assert saved is not None
+    assert await store.calls_undecided(NOW, 10, untold=True) == []
     (found,) = await store.calls_undecided(NOW, 10)
     assert found.said_undecided
     stored = await store.find_call(call.key)
@@ -241,7 +243,8 @@ async def test_outbox_keeps_order_and_age_until_every_entry_is_pulled(store: Lea
     assert (saved.outbox, saved.outbox_since, saved.task) == ((_entry(1), _entry(2)), NOW, None)
     assert await store.outboxes_pending() == 1
     assert await store.outboxes_left(NOW - timedelta(seconds=1), 10) == []
-    assert await store.outboxes_left(NOW, 10) == ["L1"]
+    assert await store.outboxes_left(NOW, 10) == [LeftOutbox("L1", f"larkspur:{CALLER}".encode())]
+    assert await store.outboxes_left(NOW, 10, 1) == []
     assert await store.lead_by_id("L1") == saved
     await store.pull_outbox("L1", 1)
     left = await store.find_lead("larkspur", CALLER)

@@ -40,6 +40,17 @@ async def test_word_that_a_number_has_taken_changes_nothing_when_it_is_repeated(
     assert (stored["event_id"], stored["lender_id"], stored["at"]) == ("start again", "larkspur", LATER)
 
 
+async def test_start_from_before_the_opt_out_changes_nothing_and_an_unread_text_is_none(store: LeadStore) -> None:
+    assert await store.suppress("h", "larkspur", LATER, "keyword", "stop")
+    assert not await store.unsuppress("h", "larkspur", NOW, "late start")
+    assert await store.is_suppressed("h")
+    assert await store.unsuppress("h", "larkspur", LATER, "start")
+    assert await store.unsuppress("h", "larkspur", LATER, "start")
+    assert not await store.is_suppressed("h")
+    await store.suppress("g", "larkspur", LATER, UNREAD_REPLY, "unread")
+    assert await store.unsuppress("g", "larkspur", NOW, "start")
+
+
 async def test_number_keeps_its_newest_words_only(store: LeadStore, documents: Documents) -> None:
     for n in range(HISTORY_LIMIT + 2):
         await store.suppress("h", "larkspur", NOW, "keyword", f"e{n}")

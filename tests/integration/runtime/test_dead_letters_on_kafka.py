@@ -10,13 +10,14 @@ import pytest
 
 from schemas.base import EventData
 from schemas.envelope import Event, Wire
+from schemas.inbound import ReplyLookedAt
 from schemas.topics import BY_NAME
 from services.cli.app import run
 from services.runtime import pauses
 from services.runtime.consumer import ConsumerLoop
 from services.runtime.dead_letters import DEAD_LETTER_FREE
 from services.runtime.errors import PermanentError
-from services.runtime.handled import APPLIED, Handled
+from services.runtime.handled import APPLIED, Handled, ignored
 from services.runtime.health import Health
 from services.runtime.producer import KafkaProducer
 from tests.infra.polling import eventually
@@ -36,6 +37,8 @@ class Handler:
 
     async def __call__(self, event: Event[EventData]) -> Handled:
         """Handle one event."""
+        if isinstance(event.data, ReplyLookedAt):
+            return ignored("not_for_us")
         if not self.fixed:
             raise PermanentError("a bad deploy")
         self.applied.append(event.id)

@@ -1,14 +1,17 @@
 """What `ringback dlq` makes of dead-letter topics: what is open, what stands, and what is sent again."""
 
+from dataclasses import replace
+
 import pytest
 
-from schemas.envelope import Wire
-from services.cli.dlq import line_of, open_in, original_of
+from schemas.envelope import Wire, decode
+from schemas.inbound import ReplyLookedAt
+from services.cli.dlq import line_of, open_in, original_of, wires_of_drop, wires_of_replay
 from services.cli.exits import Cannot
 from services.runtime.clock import real_now
-from services.runtime.dead_letter_topics import DROPPED, PAUSED, REPLAYED, RESUMED, Note
+from services.runtime.dead_letter_topics import DROPPED, PAUSED, REPLAYED, RESUMED, Letter, Note
 from services.runtime.dead_letters import dead_letter
-from tests.unit.runtime.build import TOPIC, record, stored
+from tests.unit.runtime.build import TOPIC, Record, record, stored
 
 CALLER = "+12125550100"
 
@@ -64,6 +67,46 @@ def test_dead_letter_without_its_value_cannot_be_replayed_and_says_where_the_val
     with pytest.raises(Cannot, match="no value") as found:
         original_of(kept)
     assert f"{TOPIC}, partition 0, offset 5" in found.value.remedy
+
+
+def _unread_text(key: bytes) -> Letter:
+    """Return the dead letter of a text that could not be read."""
+    headers = [("ce_id", b"twilio:SM1:received")]
+    broken = Record(41, key, b"\xff", headers, topic="replies", partition=5)
+    (kept,) = stored([dead_letter(broken, ValueError("no"), attempts=1, first_failed=real_now())])
+    return kept
+
+
+KEY = f"larkspur:{CALLER}".encode()
+
+
+def test_replayed_text_is_followed_by_what_lifts_its_senders_suppression_and_the_note_comes_last() -> None:
+    """Both have the same key, so that the text is applied before its sender gets texts again."""
+    replayed, looked_at, note = wires_of_replay(_unread_text(KEY))
+    assert (replayed.topic, replayed.key, replayed.value) == ("replies", KEY, b"\xff")
+    assert (looked_at.topic, looked_at.key, note.topic) == ("replies", KEY, "replies.dlq")
+    event = decode(looked_at.key, looked_at.value, looked_at.headers)
+    assert isinstance(event.data, ReplyLookedAt)
+    assert (event.lender_id, event.id) == ("larkspur", "replies:5:41:replayed")
+    assert (event.data.partition, event.data.offset, event.data.how) == (5, 41, "replayed")
+
+
+def test_dropped_text_lifts_its_senders_suppression_too() -> None:
+    looked_at, note = wires_of_drop(_unread_text(KEY))
+    assert decode(looked_at.key, looked_at.value, looked_at.headers).id == "replies:5:41:dropped"
+    assert note.topic == "replies.dlq"
+
+
+@pytest.mark.parametrize("key", [b"", b"larkspur:call:CA1", b"\xff"], ids=["none", "a call's", "no text"])
+def test_text_whose_key_names_no_caller_has_suppressed_nobody(key: bytes) -> None:
+    assert [wire.topic for wire in wires_of_drop(_unread_text(key))] == ["replies.dlq"]
+
+
+def test_dead_letter_of_another_topic_lifts_nothing() -> None:
+    (kept,) = stored(
+        [dead_letter(replace(record(1), topic="leads"), ValueError("no"), attempts=1, first_failed=real_now())]
+    )
+    assert [wire.topic for wire in wires_of_replay(kept)] == ["leads", "leads.dlq"]
 
 
 def test_line_names_place_source_and_reason_and_not_the_borrower() -> None:

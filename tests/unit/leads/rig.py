@@ -88,7 +88,13 @@ class Rig:
         self.undecided = Undecided(
             store=self.store, shell=self.shell, clock=self.clock, health=self.health, reading=self.reading
         )
-        self.sweeper = Sweeper(store=self.store, shell=self.shell, clock=self.clock, health=self.health)
+        self.sweeper = Sweeper(
+            store=self.store,
+            shell=self.shell,
+            clock=self.clock,
+            health=self.health,
+            partition_of=self.reading.partition_of,
+        )
 
     def instance(self) -> Shell:
         """Return another process's shell on the same store and producer."""

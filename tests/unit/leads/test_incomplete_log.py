@@ -1,9 +1,13 @@
 """A call that the provider's list tells of, where a phone was picked up: nobody knows whether a person of ours talked."""
 
+from datetime import datetime
+
+import pytest
 from prometheus_client import REGISTRY
 
 from schemas.calls import CallFact, CallLegEnded, LegStatus
 from schemas.envelope import Event
+from services.leads.domain.model import Lead
 from services.runtime.mongo_errors import StoreAway
 from tests.unit.leads.events import InboundCall, at, event, text
 from tests.unit.leads.rig import Rig
@@ -143,3 +147,29 @@ async def test_settler_finishes_the_listed_call_of_an_instance_that_died_in_betw
             break
         assert (one.call()["applied"], one.types) == (True, ["lead.assigned"])
         assert one.lead()["task"]["reasons"] == ["call_log_incomplete"]
+
+
+async def test_stop_that_comes_while_the_lead_of_a_listed_call_is_made_is_applied_by_the_retry(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert, pull, failed = rig.store.insert_lead, rig.store.pull_outbox, False
+    await rig.give(*_facts()[:-1])
+
+    async def insert_late(lead: Lead, now: datetime) -> bool:
+        await rig.give(text("STOP", "SM1", 20))
+        return await insert(lead, now)
+
+    async def pull_later(lead_id: str, upto_seq: int) -> None:
+        nonlocal failed
+        if not failed:
+            failed = True
+            raise StoreAway("a failover")
+        await pull(lead_id, upto_seq)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.store, "insert_lead", insert_late)
+        patch.setattr(rig.store, "pull_outbox", pull_later)
+        with pytest.raises(StoreAway):
+            await rig.give(CALL.ended())
+    await rig.give(CALL.ended())
+    assert (rig.types, rig.lead()["texting"]) == (["lead.assigned", "lead.opted_out"], "stopped")

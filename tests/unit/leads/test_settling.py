@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
+from services.leads import rounds
 from services.leads.rounds import UNDECIDED, Settler, Undecided, partitions_of
 from services.policy.suppression import suppression_id
 from services.runtime.partitions import partition_of
@@ -62,6 +63,41 @@ async def test_partition_that_does_not_answer_keeps_its_calls_waiting_and_no_oth
     decided = {call["call_id"] for call in rig.store.calls.values() if "outcome" in call}
     assert decided == {call.call_id for call in others if not _partitions(rig, call) & both}
     assert decided
+
+
+async def test_more_calls_than_a_batch_that_nobody_can_decide_hide_no_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "SETTLE_BATCH", 3)
+    calls = [InboundCall(f"CA{n}", caller=f"+1718555{n:04d}") for n in range(200, 300)]
+    stuck = rig.reading.partition_of(f"{LENDER}:{calls[0].caller}".encode())
+    stuck_calls = [call for call in calls if stuck in _partitions(rig, call)]
+    others = [call for call in calls if call not in stuck_calls][:5]
+    assert len(stuck_calls) > 3
+    rig.reading.silent = {stuck}
+    for group in (stuck_calls, others):
+        for call in group:
+            await rig.give(call.started(), call.ended(4))
+        rig.clock.move(0.1)
+    await rig.settle(4)
+    for _ in range(5):
+        await rig.settle(0)
+    decided = {call["call_id"] for call in rig.store.calls.values() if "outcome" in call}
+    assert decided == {call.call_id for call in others}
+
+
+async def test_every_call_that_waits_for_five_minutes_becomes_a_task_however_many_there_are(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "UNDECIDED_BATCH", 3)
+    calls = [InboundCall(f"CA{n}", caller=f"+1718555{n:04d}") for n in range(200, 208)]
+    rig.reading.silent = set(range(rig.reading.partitions))
+    for call in calls:
+        await rig.give(call.started(), call.ended(4))
+    rig.clock.move(310)
+    for _ in range(3):
+        await rig.undecided.round()
+    assert {lead["caller"] for lead in rig.store.leads.values()} == {call.caller for call in calls}
 
 
 def _partitions(rig: Rig, call: InboundCall) -> set[int]:

@@ -35,9 +35,9 @@ class Sweep(Rounds):
         self.rounds += 1
         if self.broken is not None:
             raise self.broken
-        await self.each(self.items, self._one, key=str)
+        await self.each(self.items, self.one, key=str)
 
-    async def _one(self, item: str) -> None:
+    async def one(self, item: str) -> None:
         self.began.append(item)
         if (error := self.work(item)) is not None:
             raise error
@@ -183,7 +183,7 @@ class Oldest(Sweep):
         await self.each(self.items[: self.asks_for(self.BATCH)], self._and_take_away, key=str)
 
     async def _and_take_away(self, item: str) -> None:
-        await self._one(item)
+        await self.one(item)
         self.items = [one for one in self.items if one != item]
 
 
@@ -230,9 +230,34 @@ async def test_items_that_go_on_failing_keep_one_that_would_work_again_waiting_f
 async def test_group_whose_item_fails_for_a_dependencys_sake_is_left_for_this_round_and_named() -> None:
     class Grouped(Sweep):
         async def round(self) -> None:
-            await self.each(self.items, self._one, key=str, group=lambda item: item[0])
+            await self.each(self.items, self.one, key=str, group=lambda item: item[0])
 
     sweep = Grouped(Health(), ["a1", "a2", "b1", "a3", "b2"], fails("a1", "a2", "a3", error=TransientError("leads[1]")))
     with pytest.raises(TransientError, match=r"leads\[1\]"):
         await sweep.round()
     assert sorted(sweep.began) == ["a1", "b1", "b2"]
+
+
+async def test_groups_are_worked_side_by_side_and_one_is_left_after_its_first_time_out() -> None:
+    health, hangs, began = Health(not_ready={}), asyncio.Event(), list[str]()
+    sweep = Sweep(health)
+
+    async def work(item: str) -> None:
+        began.append(item)
+        if item.startswith("deaf"):
+            await hangs.wait()
+            raise TransientError("no acknowledgement")
+
+    items = ["deaf 1", "deaf 2", "a 1", "a 2", "b 1"]
+    round_ = asyncio.create_task(sweep.each_group(items, work, key=str, group=lambda item: item.split()[0]))
+    await eventually(lambda: {"a 1", "a 2", "b 1"} <= set(began))
+    hangs.set()
+    left = await round_
+    assert (list(left), "deaf 2" in began) == (["deaf"], False)
+    assert sweep.name in health.beats, "each item beats: a round may take long"
+
+
+async def test_item_that_fails_for_itself_keeps_its_group_going() -> None:
+    sweep = Sweep(Health(not_ready={}), work=fails("bad", error=ValueError("a defect")))
+    assert await sweep.each_group(["bad", "good"], sweep.one, key=str, group=lambda _: 0) == {}
+    assert sweep.began == ["bad", "good"]
