@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -19,26 +18,13 @@ from services.runtime.partitions import partition_of
 from services.runtime.producer import KafkaProducer
 from services.runtime.topics_admin import create_topics
 from tests.infra.polling import eventually
+from tests.integration.runtime.conftest import PARTITIONS
 
-PARTITIONS = 6
 REQUEST_TIMEOUT_S = 1.0
 """After so long without a leader the client would fail a record that it has numbered."""
 AWAY_S = 8.0
 """How long a broker is gone: longer than Kafka takes to notice, than a request and than a send may take."""
 KEYS = [b"key-%d" % n for n in range(40)]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with LocalCluster(tmp_path_factory.mktemp("cluster"), brokers=2) as started:
-        yield started
-
-
-@pytest.fixture
-async def topic(cluster: LocalCluster) -> str:
-    name = f"it-{fresh_name()}"
-    await create_topics(cluster.bootstrap_servers, 2, [Topic(name, partitions=PARTITIONS)])
-    return name
 
 
 async def ends_of(cluster: LocalCluster, topic: str) -> list[int | None]:
