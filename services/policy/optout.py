@@ -1,14 +1,17 @@
-"""What a borrower's text says about being texted: stop, start, help, or nothing of the kind.
+"""What a borrower's text says about being texted, as the services act on it today: stop, start, help, yes, or none of these.
 
-Read like a person would, not like a parser: case, punctuation, politeness and spacing do not matter, and a doubtful
-"stop" is a stop, because the one mistake is a text too many, the other a call that an officer makes anyway.
+`services.policy.reading` reads; this is its answer in five words. A doubt counts as a stop, and so does a stop of texts alone or
+of everything: the one mistake is a text too many, the other a call that an officer makes anyway. Only `don't call, text me` is
+no stop of texts.
 Sources: 47 CFR 64.1200(a)(10) (stop, quit, end, revoke, opt out, cancel, unsubscribe always count, and so does wording
 that a reasonable person would read so); Twilio's default words (STOPALL, OPTOUT; START, YES, UNSTOP; HELP, INFO).
 """
 
-import re
 from enum import StrEnum
 from typing import Final, Literal
+
+from services.policy.reading.normal import make_plain
+from services.policy.reading.optouts import TEXTS_WANTED, core_of, read_opt_out
 
 CODE_OF_CARRIER_OPT_OUT: Final = 21610
 """Twilio's error code for a recipient who has told the carrier STOP: an opt-out that nobody has told us."""
@@ -24,26 +27,10 @@ class Keyword(StrEnum):
     NONE = "none"
 
 
-STOP_WORDS: Final = frozenset(
-    {"stop", "stopall", "stop all", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "opt out"}
-)
-START_WORDS: Final = frozenset({"start", "unstop"})
 HELP_WORDS: Final = frozenset({"help", "info"})
+"""What the carrier answers itself; any other call for help is a text that a person answers."""
 
-_POLITE: Final = frozenset({"please", "pls", "plz", "thanks", "thx", "now", "thank", "you", "immediately"})
-_STOP_PHRASE: Final = re.compile(
-    r"\b(?:(?:stop|quit|cease) (?:(?:all|these|those|this|the|your|any|sending|with) )*(?:me )?"
-    r"(?:text\w*|messag\w*|sms\w*|contact\w*)"
-    r"|(?:stop|quit) (?:it|this|that|spamming|bothering)|stop sending"
-    r"|opt(?:ing)? (?:me |us )?out|optout|unsubscribe|remove me|take me off|(?:do not|dont) (?:text|message|contact)"
-    r"|no more (?:texts?|messages?|sms)|(?:leave me alone)|revoke (?:my )?consent)\b"
-)
-
-
-def _plain(body: str) -> str:
-    # Apostrophes vanish (don't -> dont); every other mark is a space (S.T.O.P is handled by the caller's second look).
-    text = re.sub(r"['\u2019\u02bc`]", "", body.casefold())
-    return " ".join(re.sub(r"[\W_]+", " ", text).split())
+_POLITE: Final = frozenset({"please", "thanks", "now", "thank", "you", "immediately"})
 
 
 def read_keyword(body: str, carrier: Literal["STOP", "START", "HELP"] | None = None) -> Keyword:
@@ -55,12 +42,13 @@ def read_keyword(body: str, carrier: Literal["STOP", "START", "HELP"] | None = N
     """
     if carrier is not None:
         return Keyword(carrier.lower())
-    plain = _plain(body)
-    core = " ".join(word for word in plain.split() if word not in _POLITE)
-    spelled = core.replace(" ", "") if all(len(word) == 1 for word in core.split()) else core
-    for words, keyword in ((STOP_WORDS, Keyword.STOP), (START_WORDS, Keyword.START), (HELP_WORDS, Keyword.HELP)):
-        if core in words or spelled in words:
-            return keyword
-    if core == "yes":
-        return Keyword.YES
-    return Keyword.STOP if _STOP_PHRASE.search(plain) else Keyword.NONE
+    reading = read_opt_out(body)
+    match reading.optout:
+        case "stop" | "doubt":
+            return Keyword.NONE if reading.why == TEXTS_WANTED else Keyword.STOP
+        case "start":
+            return Keyword.START
+    plain = make_plain(body).text
+    if reading.optout == "help":
+        return Keyword.HELP if core_of(plain) in HELP_WORDS else Keyword.NONE
+    return Keyword.YES if [word for word in plain.split() if word not in _POLITE] == ["yes"] else Keyword.NONE
