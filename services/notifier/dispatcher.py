@@ -20,7 +20,8 @@ from services.runtime.rounds import Rounds
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S: Final = 0.5
-STOP_WITHIN_S: Final = 20.0
+STOP_WITHIN_S: Final = 11.0
+"""A request at the provider takes ten seconds at most; the parts of a service have fifteen together."""
 URGENT_SHARE: Final = 0.25
 """This share of the senders takes urgent texts only: slow answers to bulk texts must not stand before a first text."""
 DEFECTS_KEPT: Final = 1_000
@@ -175,7 +176,8 @@ class OutboxSweep(Rounds):
         """Emit what has waited long enough that nobody is about to."""
         older = self._shell.clock.real_now() - self.WAITED
         found = await self._shell.store.outboxes(older, self.asks_for(self.BATCH))
-        await self.each(found, self._emit, key=touch_of, group=_partition_of)
+        for error in (await self.each_group(found, self._emit, key=touch_of, group=_partition_of)).values():
+            raise error
 
     async def _emit(self, found: Delivery | BrokenDelivery) -> None:
         await self._shell.results.emit(readable(found))

@@ -112,7 +112,6 @@ class Rounds(Resource, ABC):
         items: Iterable[T],
         work: Callable[[T], Awaitable[object]],
         key: Callable[[T], str],
-        group: Callable[[T], Hashable] | None = None,
     ) -> None:
         """Do `work` for every item, whatever happens to the others; those that failed last come last.
 
@@ -122,23 +121,17 @@ class Rounds(Resource, ABC):
             items: what is due, the oldest first.
             work: raises when it cannot.
             key: an item's name, for the log and for knowing it again.
-            group: what an item shares a dependency with, a partition for example: the first that fails for its sake
-                ends the round for the others, each of which would wait for a time-out too.
 
         Raises:
-            TransientError: a dependency is away: no item succeeded, several in a row failed for its sake, or a group did.
+            TransientError: a dependency is away: no item succeeded, or several in a row failed for its sake.
         """
         in_a_row, succeeded = 0, False
         away: TransientError | None = None
-        left_out: set[Hashable] = set()
         (fresh, failed), from_the_end = self._apart(items, key), False
         while fresh or failed:
             if self.stopping:
                 return
             item = failed.popleft() if not fresh else fresh.pop() if from_the_end else fresh.popleft()
-            of = group(item) if group is not None else None
-            if of in left_out:
-                continue
             self._health.beat(self.name)
             name = key(item)
             try:
@@ -148,9 +141,7 @@ class Rounds(Resource, ABC):
             except TransientError as error:
                 self._item_failed(name, error)
                 in_a_row, away, from_the_end = in_a_row + 1, error, not from_the_end
-                if group is not None:
-                    left_out.add(of)
-                elif in_a_row == AWAY_AFTER:
+                if in_a_row == AWAY_AFTER:
                     raise
             except Exception as error:
                 self._item_failed(name, error)
@@ -158,7 +149,7 @@ class Rounds(Resource, ABC):
             else:
                 in_a_row, succeeded = 0, True
                 self._failing.pop(name, None)
-        if away is not None and (left_out or not succeeded):
+        if away is not None and not succeeded:
             raise away
 
     async def each_group(

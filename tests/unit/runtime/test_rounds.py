@@ -227,17 +227,6 @@ async def test_items_that_go_on_failing_keep_one_that_would_work_again_waiting_f
     assert "i9" in sweep.began
 
 
-async def test_group_whose_item_fails_for_a_dependencys_sake_is_left_for_this_round_and_named() -> None:
-    class Grouped(Sweep):
-        async def round(self) -> None:
-            await self.each(self.items, self.one, key=str, group=lambda item: item[0])
-
-    sweep = Grouped(Health(), ["a1", "a2", "b1", "a3", "b2"], fails("a1", "a2", "a3", error=TransientError("leads[1]")))
-    with pytest.raises(TransientError, match=r"leads\[1\]"):
-        await sweep.round()
-    assert sorted(sweep.began) == ["a1", "b1", "b2"]
-
-
 async def test_groups_are_worked_side_by_side_and_one_is_left_after_its_first_time_out() -> None:
     health, hangs, began = Health(not_ready={}), asyncio.Event(), list[str]()
     sweep = Sweep(health)
