@@ -1,4 +1,4 @@
-"""The mutants fit the code as it is, name tests that exist, and are judged right."""
+"""The mutants fit the code as it is, name tests that exist, and are judged right; every hole has one or a reason."""
 
 import ast
 from collections import Counter
@@ -10,6 +10,7 @@ import pytest
 from tests.mutations.__main__ import PAGE as WRITTEN
 from tests.mutations.__main__ import main, page
 from tests.mutations.catalog import ROOT, BrokenMutant, Mutant, chosen, read_tables
+from tests.mutations.holes import PAGE, has_mutant, read_holes, reasons
 from tests.mutations.run import Red, TestRun, judge, read_report
 
 MUTANT = Mutant(
@@ -44,6 +45,14 @@ def test_every_mutant_names_tests_that_exist() -> None:
 def _tests_in(path: Path) -> set[str]:
     nodes = ast.walk(ast.parse(path.read_text())) if path.exists() else ()
     return {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_every_hole_of_the_reliability_page_has_a_mutant_or_a_reason_why_not() -> None:
+    """A new row needs a mutant in tests/mutations that turns one of its tests red, or a line in without/holes.toml."""
+    mutants, why = read_tables(), reasons()
+    holes = read_holes(PAGE.read_text())
+    assert len(holes) > 50
+    assert [hole.name for hole in holes if not has_mutant(hole, mutants) and not hole.name.startswith(tuple(why))] == []
 
 
 def test_page_of_the_mutants_is_what_the_tables_say() -> None:
