@@ -17,13 +17,28 @@ PROVIDERS = {"local": ["local"], "containers": ["containers"], "both": ["local",
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--provider`."""
+    """Add `--provider` and `--chaos-full`."""
     parser.addoption(
         "--provider",
         choices=tuple(PROVIDERS),
         default="local",
         help="where Kafka and MongoDB come from: local processes, or containers (skipped where no engine or image is)",
     )
+    parser.addoption("--chaos-full", action="store_true", help="run the tests marked chaos_full, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; tests of these options run without pyproject.toml."""
+    config.addinivalue_line("markers", "chaos_full: long; runs with --chaos-full only")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only `make chaos-full` runs. Not a skip: nothing that this run needs is missing."""
+    if config.getoption("--chaos-full"):
+        return
+    long = [item for item in items if item.get_closest_marker("chaos_full")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -37,10 +52,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With RINGBACK_REQUIRE_REAL=1, make a skip of the real local parts a failure; containers may be missing."""
+    """With RINGBACK_REQUIRE_REAL=1, make every skip a failure; only containers may be missing."""
     report = yield
-    needs_real = {"kafka", "mongo"} & set(getattr(item, "fixturenames", ()))
-    if REAL_IS_REQUIRED and needs_real and report.skipped and not hasattr(report, "wasxfail"):
+    if REAL_IS_REQUIRED and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         if "containers: " not in reason:
             report.outcome, report.longrepr = "failed", f"RINGBACK_REQUIRE_REAL=1, and this was skipped: {reason}"

@@ -89,6 +89,7 @@ def parts() -> list[Part]:
                 "pytest",
                 "tests/chaos/fence",
                 "tests/integration/sequencer/test_without_leader.py",
+                "--chaos-full",
                 "-q",
             ),
             limit_s=3600,

@@ -10,7 +10,6 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from services.runtime.exits import EXIT_CONFIGURATION, EXIT_LEASE_LOST
 from tests.chaos.fence.harness import PARTITIONS, SESSION_S, rig_on
-from tests.chaos.fence.test_chaos import ROUNDS
 from tests.infra.polling import eventually
 from tests.infra.providers import Kafka
 
@@ -92,8 +91,7 @@ async def test_workers_without_names_share_the_partitions_and_hand_them_over_at_
         assert await rig.wrong() == []
 
 
-@pytest.mark.chaos
-@pytest.mark.skipif(ROUNDS <= 12, reason="make chaos-full runs it")
+@pytest.mark.chaos_full
 async def test_newer_of_two_workers_of_one_name_ends_once_with_the_name_and_the_older_goes_on(
     kafka: Kafka, app: str, tmp_path: Path
 ) -> None:

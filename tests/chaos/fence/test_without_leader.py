@@ -10,10 +10,9 @@ import pytest
 
 from deploy.local.kafka.cluster import LocalCluster
 from tests.chaos.fence.harness import PARTITIONS, Rig, WorkerEnded, rig_on
-from tests.chaos.fence.test_chaos import ROUNDS
 from tests.infra.polling import eventually
 
-pytestmark = [pytest.mark.chaos, pytest.mark.skipif(ROUNDS <= 12, reason="make chaos-full runs it")]
+pytestmark = pytest.mark.chaos_full
 
 REQUEST_LIMIT_S = 11.0
 """How long a request may take with these options; Faust makes two before it goes on without rows."""

@@ -23,9 +23,9 @@ from tests.infra.polling import eventually
 from tests.infra.topics import empty_topics
 from tests.integration.sequencer.conftest import T0, Rig, read_into
 
-STANDS_S = float(os.environ.get("RINGBACK_LEADERLESS_S", "0"))
-"""How long the partition stands; `make chaos-full` takes a minute."""
-pytestmark = [pytest.mark.chaos, pytest.mark.skipif(not STANDS_S, reason="make chaos-full runs it")]
+STANDS_S = float(os.environ.get("RINGBACK_LEADERLESS_S", "60"))
+"""How long the partition stands."""
+pytestmark = pytest.mark.chaos_full
 GOES_ON_S = 10.0
 """How long the others may take meanwhile, on a busy machine."""
 PARTITIONS = 12

@@ -1,4 +1,4 @@
-"""Which provider a run uses, and which skips it allows."""
+"""Which provider a run uses, which skips it allows, and what it leaves out."""
 
 import os
 import subprocess
@@ -16,6 +16,14 @@ def kafka():
 
 def test_it(kafka):
     raise AssertionError
+"""
+LONG = """
+import pytest
+
+@pytest.mark.chaos_full
+def test_long(): ...
+
+def test_short(): ...
 """
 WHICH = """
 def test_which(provider):
@@ -67,3 +75,18 @@ def test_both_providers_without_an_engine_run_local_and_skip_containers_with_the
     assert "on local" in said
     assert "1 passed, 1 skipped" in said
     assert "containers: no Docker engine answers (/no/engine: No such file or directory)" in said
+
+
+def test_skip_of_anything_fails_where_real_parts_are_required(tmp_path: Path) -> None:
+    source = "import pytest\n\ndef test_it():\n    pytest.skip('not today')\n"
+    assert run(tmp_path, source, require_real="1")[0] == 1
+
+
+def test_long_scene_is_deselected_and_not_skipped_unless_it_is_asked_for(tmp_path: Path) -> None:
+    """A skip would fail where real parts are required, as in CI."""
+    code, said = run(tmp_path, LONG, require_real="1")
+    assert code == 0
+    assert "1 passed, 1 deselected" in said
+    code, said = run(tmp_path, LONG, "--chaos-full", require_real="1")
+    assert code == 0
+    assert "2 passed" in said
