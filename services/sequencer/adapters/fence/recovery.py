@@ -35,7 +35,7 @@ class FencedRecovery(Recovery):  # type: ignore[misc]
             return
         async with consumer.fetching:  # a fetch from before the seek would swallow events
             if assignment:
-                await super()._wait(consumer.perform_seek(), timeout=app.conf.broker_request_timeout)
+                await self._wait(consumer.perform_seek())
             if self.is_overtaken():
                 return
             if self.on_sought is not None:

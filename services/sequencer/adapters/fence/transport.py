@@ -1,10 +1,12 @@
 """Faust's Kafka driver, fixed: it fetches what was asked for, and all replicas acknowledge what it sends."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import faust
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import OffsetResetStrategy
 from faust.sensors import Monitor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -54,6 +56,25 @@ class FencedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         await super().on_start()
         watch_membership(self._consumer._coordinator, self.app.lease)
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Look whether a partition stands still, unless its position is not known yet: that would end the worker."""
+        assignment = self._ensure_consumer()._fetcher._subscriptions.subscription.assignment
+        state = assignment and assignment.state_value(driver.ensure_aiokafka_TP(tp))
+        if state and state.has_valid_position:
+            super().verify_event_path(now, tp)
+
+    async def read_from_beginning(self, partitions: Collection[TopicPartition]) -> None:
+        """Have partitions read from their beginning, and do not wait until it is known where that is.
+
+        aiokafka's `seek_to_beginning` does: one partition without a leader would keep all others back.
+        """
+        await self.call_thread(self._reset, partitions)
+
+    async def _reset(self, partitions: Collection[TopicPartition]) -> None:
+        consumer = self._ensure_consumer()
+        if mine := consumer.assignment() & set(partitions):
+            consumer._fetcher.request_offset_reset(mine, OffsetResetStrategy.EARLIEST)
+
 
 class FencedConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer with a snapshot of the partitions it asks for."""
@@ -85,7 +106,7 @@ class FencedConsumer(driver.Consumer):  # type: ignore[misc]
         await super().perform_seek()
         fresh = [tp for tp in self.assignment() if not self._is_changelog_tp(tp) and not self._committed_offset.get(tp)]
         if fresh:
-            await self._thread.seek_to_beginning(*(driver.ensure_aiokafka_TP(tp) for tp in fresh))
+            await self._thread.read_from_beginning([driver.ensure_aiokafka_TP(tp) for tp in fresh])
             for tp in fresh:
                 self._read_offset[tp] = None
 
