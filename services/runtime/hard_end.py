@@ -1,17 +1,21 @@
 """How a process ends that must not, or cannot, end by itself; and what ends it where its loop no longer can."""
 
+import contextvars
 import os
 import shutil
 import sys
 import threading
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import structlog
 
 from services.runtime.exits import EXIT_STOP_HUNG
 
 log = structlog.get_logger(__name__)
+
+LAST_WORDS_S: Final = 1.0
+"""How long a process that must end may take to say why: whoever reads its log may read no more."""
 
 _folders: set[Path] = set()
 
@@ -23,12 +27,23 @@ def remove_at_end(folder: Path) -> None:
 
 def end_process(code: int, why: str) -> NoReturn:
     """End the process without running anything further: no commit, no flush, no goodbye to the group."""
+    try:
+        # In a thread of its own: another one may hold the log's lock for good, in a write that nobody reads, and a disk
+        # may hang. The context holds the service's name.
+        words = contextvars.copy_context()
+        last = threading.Thread(target=words.run, args=(_last_words, code, why), daemon=True)
+        last.start()
+        last.join(LAST_WORDS_S)
+    finally:
+        os._exit(code)
+
+
+def _last_words(code: int, why: str) -> None:
     log.critical("process_ends", code=code, why=why)
     for folder in _folders:
         shutil.rmtree(folder, ignore_errors=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
 
 
 class StopBound:

@@ -13,10 +13,10 @@ from aiohttp.web import AppRunner
 from services.runtime import logs, ops
 from services.runtime.errors import ConfigurationError, RingbackError
 from services.runtime.exits import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_STOP_HUNG, EXIT_STOPPED
-from services.runtime.hard_end import StopBound
+from services.runtime.hard_end import StopBound, end_process
 from services.runtime.health import Health
 from services.runtime.settings import RuntimeSettings
-from services.runtime.stopping import CLOSE_LIMIT_S, PARTS_LIMIT_S, STOP_LIMIT_S, end_at_once, left_after
+from services.runtime.stopping import CLOSE_LIMIT_S, PARTS_LIMIT_S, STOP_LIMIT_S, left_after
 
 log = structlog.get_logger(__name__)
 
@@ -168,5 +168,5 @@ async def _to_the_end(coroutine: Coroutine[None, None, int]) -> int:
         task.cancel()
     # The loop would wait for them without a limit, and a library may swallow its cancellation.
     if await left_after(CLOSE_LIMIT_S, *others):
-        end_at_once(code or EXIT_STOP_HUNG)
+        end_process(code or EXIT_STOP_HUNG, "a task never ends")
     return code

@@ -1,9 +1,7 @@
-"""How long a service may take to end: one bound for the whole, the shares of it, and the way out when something hangs."""
+"""How long a service may take to end: one bound for the whole, and the shares of it."""
 
 import asyncio
-import os
-import sys
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import structlog
 
@@ -21,6 +19,9 @@ FLUSH_LIMIT_S: Final = 5.0
 CLOSE_LIMIT_S: Final = 5.0
 """How long one request to say goodbye may take: a commit, leaving a group, closing a client, ending
 cancelled tasks, answering the last requests."""
+REBALANCE_LIMIT_S: Final = 60.0
+"""How long a group waits for a member to hand in its partitions: longer than the events in hand and commits may take, or a
+member with an event that waits is dropped again and again."""
 ROUND_LIMIT_S: Final = 3.0
 """How long the round in hand may take."""
 
@@ -35,11 +36,3 @@ async def left_after(limit_s: float, *tasks: asyncio.Task[Any]) -> bool:
     if left:
         log.error("stop_hung", limit_s=limit_s, left=sorted(task.get_name() for task in left))
     return bool(left)
-
-
-def end_at_once(code: int) -> NoReturn:
-    """End the process though something in it never will."""
-    log.critical("ended_at_once", code=code)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

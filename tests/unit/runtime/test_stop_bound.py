@@ -10,7 +10,7 @@ import pytest
 from services.runtime.exits import EXIT_STOP_HUNG, EXIT_STOPPED
 
 PROGRAM = """
-import asyncio, sys, threading, time
+import asyncio, logging, sys, threading, time
 from services.runtime import service
 from services.runtime.hard_end import StopBound
 from services.runtime.health import Health
@@ -37,6 +37,8 @@ class Part(service.Resource):
     async def stop(self):
         if sys.argv[1] == "loop":
             time.sleep(60)
+        if sys.argv[1] == "log":
+            logging.error("x" * 1_000_000)
         if sys.argv[1] == "stop":
             await asyncio.Event().wait()
 
@@ -50,6 +52,7 @@ service.main(service.run("it", settings, Health(), [Part()]))
     [
         ("stop", EXIT_STOP_HUNG),
         ("loop", EXIT_STOP_HUNG),
+        ("log", EXIT_STOP_HUNG),
         ("task", EXIT_STOP_HUNG),
         ("thread", EXIT_STOP_HUNG),
         ("start", EXIT_STOPPED),
@@ -57,10 +60,13 @@ service.main(service.run("it", settings, Health(), [Part()]))
     ],
 )
 def test_process_told_to_stop_ends_within_the_bound_whatever_hangs(hangs: str, code: int) -> None:
-    """A part's stop, the whole loop, a task that swallows its cancellation, a library's thread, or a start that waits."""
+    """A part's stop, the loop, a log line that nobody reads, an uncancellable task, a library's thread, a start that waits."""
     command = [sys.executable, "-c", PROGRAM, hangs]
     root = Path(__file__).parents[3]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    stderr = (
+        subprocess.PIPE if hangs == "log" else subprocess.DEVNULL
+    )  # a pipe that is full holds up whoever writes to it
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=stderr) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline(), "it has started, or starts"
