@@ -20,7 +20,7 @@ from services.runtime.offsets import Ends
 from services.runtime.pauses import Pauses
 from services.runtime.producer import Producer
 from services.runtime.progress import Progress
-from services.runtime.stopping import CLOSE_LIMIT_S, EVENTS_LIMIT_S
+from services.runtime.stopping import CLOSE_LIMIT_S, EVENTS_LIMIT_S, REBALANCE_LIMIT_S
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +92,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             auto_offset_reset="earliest",
             session_timeout_ms=int(session_timeout_s * 1000),
             heartbeat_interval_ms=int(session_timeout_s * 1000 / 5),
+            rebalance_timeout_ms=int(REBALANCE_LIMIT_S * 1000),  # by default the session's time-out: too short
             max_poll_interval_ms=300_000,
             fetch_max_wait_ms=500,  # answered at once when there is something; less would be work for nothing
         )

@@ -194,10 +194,11 @@ class EventRunner:
                 await self._wait(record, TransientError(f"before a dead letter: {defect!r}"), attempt)
 
     async def _wait(self, record: Record, error: TransientError, tries: int) -> None:
-        """Say what a partition waits for, and wait; raises the error when we are stopping."""
+        """Say what a partition waits for, and wait; raises the error when we are stopping, or the partition goes."""
         self._waiting[record.topic, record.partition] = str(error)
         self._say_what_waits()
-        if self._stopping:
+        is_going = self._pauses is not None and not self._pauses.mine((record.topic, record.partition))
+        if self._stopping or is_going:
             raise error  # not finished, not committed: whoever reads next repeats it
         log.warning("waiting", topic=record.topic, partition=record.partition, why=str(error), tries=tries)
         await asyncio.sleep(min(BACKOFF_S[1], BACKOFF_S[0] * 2 ** min(tries, 8)) * random.uniform(0.5, 1.0))

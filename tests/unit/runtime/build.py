@@ -119,6 +119,7 @@ class FakeKafka:
         self.commits_begun = 0
         self.stopped = False
         self.listener: ConsumerRebalanceListener | None = None
+        self.settings: Mapping[str, Any] = {}
 
     def put(self, *records: Record) -> None:
         """Append records."""
@@ -129,8 +130,9 @@ class FakeKafka:
 
     # the consumer
 
-    def __call__(self, **_settings: Any) -> "FakeKafka":
+    def __call__(self, **settings: Any) -> "FakeKafka":
         """Be made."""
+        self.settings = settings
         return self
 
     def subscribe(self, _topics: Sequence[str], listener: ConsumerRebalanceListener) -> None:

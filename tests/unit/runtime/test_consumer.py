@@ -12,6 +12,7 @@ from services.runtime.dead_letter_topics import RESUMED, Note
 from services.runtime.dead_letters import DEAD_LETTER_FREE
 from services.runtime.errors import ProcessMustEnd, TransientError
 from services.runtime.health import Health
+from services.runtime.stopping import CLOSE_LIMIT_S, EVENTS_LIMIT_S
 from tests.infra.polling import eventually
 from tests.unit.runtime.build import TOPIC, FakeLetters, PickyProducer, Record, Rig, Script, fails, record
 
@@ -257,6 +258,23 @@ async def test_partition_whose_event_waits_is_taken_away_the_service_goes_on(mon
         await eventually(lambda: "3" in rig.handler.seen)
         assert rig.task is not None
         assert not rig.task.done()
+
+
+async def test_partition_whose_event_waits_is_taken_away_it_is_given_up_at_its_next_try() -> None:
+    """The whole group waited for it, ten seconds at each rebalance."""
+    async with Rig.of(handler=Script({"0": fails(TransientError("away"))})) as rig:
+        rig.kafka.put(record(0))
+        await eventually(lambda: "dependency it" in rig.health.not_ready)
+        async with asyncio.timeout(EVENTS_LIMIT_S / 2):
+            await rig.revoke([P0])
+        assert rig.health.not_ready.get("dependency it") is None
+        assert rig.kafka.kept == {}
+
+
+def test_group_waits_longer_for_an_instance_than_it_takes_to_hand_in_its_partitions() -> None:
+    """Else the broker drops it for its stuck event, over and over, and gives all its partitions to the others."""
+    takes_s = EVENTS_LIMIT_S + 3 * CLOSE_LIMIT_S  # the events, what is cancelled, and two commits
+    assert Rig.of().kafka.settings["rebalance_timeout_ms"] >= 2_000 * takes_s
 
 
 async def test_commit_that_is_never_answered_keeps_a_stopping_loop_no_longer_than_its_limit(
