@@ -87,11 +87,11 @@ async def notify(settings: NotifierSettings) -> int:
             key_check=key_check(key),
         ),
         tail,
-        dispatcher,
         OutboxSweep(shell),
         DoubtSweep(shell, settings.doubt_wait_s),
         touches,
         receipts,
+        dispatcher,  # the last is stopped first: what is being sent needs its time, and all the parts above
     ]
     return await service.run("notifier", settings, health, parts)
 

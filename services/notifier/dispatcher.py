@@ -143,11 +143,14 @@ class Dispatcher(Rounds):
         self.take(readable(found))
 
     async def stop(self) -> None:
-        """Take nothing more, and finish what is under way."""
-        await super().stop()
-        if self._running:
-            _, late = await asyncio.wait(self._running, timeout=STOP_WITHIN_S)
-            for task in late:
+        """Take nothing more, and finish what is under way, a round included."""
+        try:
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await super().stop()
+                while self._running:
+                    await asyncio.wait(self._running)
+        except TimeoutError:
+            for task in self._running:
                 task.cancel()
 
     async def _busy(self) -> str | None:

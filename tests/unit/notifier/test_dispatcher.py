@@ -6,14 +6,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
 from schemas.base import Lane
 from schemas.touches import TouchDue
+from services.notifier import dispatcher as dispatching
 from services.notifier.adapters.memory import MemoryDeliveries
-from services.notifier.adapters.store import Saved
+from services.notifier.adapters.store import Found, Saved
 from services.notifier.adapters.twilio import FakeProvider, Listed, MayWrite
 from services.notifier.dispatcher import Dispatcher, DoubtSweep, OutboxSweep
 from services.notifier.domain.delivery import Delivery, DeliveryState, RenderedText
@@ -21,6 +23,7 @@ from services.notifier.domain.facts import LeftInDoubt, ProviderAccepted, SendOu
 from services.notifier.domain.machine import HOLD_PAUSE_S
 from services.notifier.shell import CLAIM_FOR
 from services.runtime.mongo_errors import StoreAway
+from services.runtime.stopping import ROUND_LIMIT_S
 from tests.infra.polling import eventually
 from tests.unit.notifier.build import KEY, LEAD, delivery, event, touch
 from tests.unit.notifier.rig import Rig
@@ -187,6 +190,29 @@ async def test_stop_finishes_what_is_under_way_and_takes_nothing_more(rig: Rig, 
     slow.may_answer.set()
     await stopping
     assert rig.said() == ["touch.sent"]
+
+
+class SilentStore(MemoryDeliveries):
+    """Answers no round."""
+
+    async def claim_due(self, *_args: Any, **_more: Any) -> Found:
+        return await asyncio.Future()
+
+
+async def test_stop_with_a_round_that_hangs_takes_no_longer_than_the_senders_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It took three seconds more: together all that the service's parts have, and the loops had none left."""
+    monkeypatch.setattr(dispatching, "STOP_WITHIN_S", 0.1)
+    rig = Rig(store=SilentStore())
+    slow, made = SlowProvider(rig), Dispatcher(rig.shell, senders=4)
+    running = asyncio.create_task(made.run())
+    await rig.shell.on_touch(event(), made)
+    await eventually(lambda: slow.started)
+    async with asyncio.timeout(ROUND_LIMIT_S / 2):
+        await made.stop()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_delivery_that_cannot_be_read_keeps_nobody_waiting_and_is_counted(

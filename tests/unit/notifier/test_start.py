@@ -1,11 +1,20 @@
-"""What the notifier says when it cannot start."""
+"""What the notifier is made of, and what it says when it cannot start."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
+import pytest
+from pydantic import SecretStr
+
+from services.notifier import __main__ as starting
+from services.notifier.dispatcher import Dispatcher
+from services.notifier.settings import NotifierSettings
+from services.runtime import service
 from services.runtime.exits import EXIT_CONFIGURATION
+from services.runtime.health import Health
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,3 +43,27 @@ def test_notifier_with_a_wrong_directory_says_its_problems_and_nothing_else(tmp_
     lines = done.stderr.splitlines()
     assert lines
     assert [line for line in lines if not line.startswith(f"{wrong}: ")] == []
+
+
+async def test_senders_are_stopped_before_all_other_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loops that waited for Kafka used up the time; requests under way were cut, and each became a text in doubt."""
+    parts: list[service.Part] = []
+
+    async def run(_name: str, _settings: NotifierSettings, _health: Health, made: list[service.Part]) -> int:
+        parts.extend(made)
+        return 0
+
+    monkeypatch.setattr(service, "run", run)
+    monkeypatch.setattr(starting, "ConsumerLoop", MagicMock())  # a Kafka client that is never started complains
+    monkeypatch.setattr(starting, "replies_consumer", MagicMock())
+    settings = NotifierSettings(
+        kafka_bootstrap_servers="127.0.0.1:9",
+        mongodb_url=SecretStr("mongodb://127.0.0.1:9/"),
+        directory=ROOT / "deploy/examples/lender.yaml",
+        number_key=SecretStr("a-number-key-for-tests"),
+        twilio_account_sid="AC" + "0" * 32,
+        twilio_auth_token=SecretStr("token"),
+        public_base_url="https://hooks.example.com",
+    )
+    assert await starting.notify(settings) == 0
+    assert isinstance(parts[-1], Dispatcher), "parts are stopped in reverse order"
