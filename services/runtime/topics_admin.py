@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -15,7 +15,8 @@ from services.runtime.errors import PermanentError, TransientError
 REQUEST_TIMEOUT_S: Final = 10.0
 LEADERS_LIMIT_S: Final = 30.0
 """How long a new topic's partitions may be without leaders."""
-
+SHOWN_LIMIT_S: Final = 10.0
+"""How long brokers may tell a setting's old value after it was altered."""
 
 SET_ON_TOPIC: Final = 1
 """Kafka's number for a setting of the topic itself, not of the broker or a default."""
@@ -115,7 +116,16 @@ async def alter_topics(bootstrap_servers: str, topics: Sequence[Topic] = TOPICS)
                     if code:
                         raise PermanentError(f"cannot alter topic {topic.name}: {why or for_code(code).__name__}")
             altered.append(topic.name)
+        await _until_shown(admin, [topic for topic in topics if topic.name in altered])
         return altered
+
+
+async def _until_shown(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> None:
+    """Wait until brokers tell the settings that their controller has taken; whoever asks next must not see the old ones."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SHOWN_LIMIT_S):
+            while await _settings_differing(admin, topics):
+                await asyncio.sleep(0.1)
 
 
 async def check_topics(bootstrap_servers: str, topics: Sequence[Topic] = TOPICS) -> None:
@@ -173,15 +183,18 @@ async def differences(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> li
             continue
         if len(leaders) != topic.partitions:
             lines.append(f"{topic.name}: {len(leaders)} partitions, needs {topic.partitions}")
-    if not present:
-        return lines
-    settings = await _settings(admin, present)
-    for topic in present:
-        for name, value in topic.settings.items():
-            have = settings.get(topic.name, {}).get(name)
-            if have is None or have.value != value:
-                lines.append(f"{topic.name}: {name} is {have and have.value}, needs {value}")
-    return lines
+    return lines + await _settings_differing(admin, present)
+
+
+async def _settings_differing(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[str]:
+    """Return one line for every setting of topics that are there that differs from the code."""
+    settings = await _settings(admin, topics)
+    return [
+        f"{topic.name}: {name} is {have and have.value}, needs {value}"
+        for topic in topics
+        for name, value in topic.settings.items()
+        if (have := settings.get(topic.name, {}).get(name)) is None or have.value != value
+    ]
 
 
 async def _settings(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> dict[str, dict[str, Setting]]:

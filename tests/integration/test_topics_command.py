@@ -14,6 +14,7 @@ from services.cli.app import run
 from services.cli.exits import CANNOT, DONE
 from services.runtime.settings import RuntimeSettings
 from services.runtime.topics_admin import check_topics
+from tests.infra.polling import eventually_now
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_create_gives_topics_of_an_older_version_the_brokers_own_time(
     servers = kafka.bootstrap_servers
     assert run(["topics", "create", "--replication", "1", "--shared"]) == DONE
     asyncio.run(set_by_hand(servers, topic, **{"message.timestamp.type": "CreateTime", "retention.ms": "3600000"}))
-    assert run(["topics", "check"]) == CANNOT
+    eventually_now(lambda: run(["topics", "check"]) == CANNOT, timeout_s=20, why="the broker shows it")
     assert f"{topic}: message.timestamp.type is CreateTime, needs LogAppendTime" in capsys.readouterr().err
     assert run(["topics", "create", "--replication", "1", "--shared"]) == DONE
     assert topic in capsys.readouterr().out.partition("altered")[2]

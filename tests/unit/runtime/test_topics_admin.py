@@ -9,7 +9,7 @@ import pytest
 
 from schemas.topics import Topic
 from services.runtime.errors import TransientError
-from services.runtime.topics_admin import check_topics, create_topics, differences
+from services.runtime.topics_admin import alter_topics, check_topics, create_topics, differences
 
 
 @pytest.fixture
@@ -31,17 +31,25 @@ async def test_nothing_listens_one_line_says_so(ask: Callable[[str], Awaitable[o
 
 
 class AdminOfOneTopic:
-    """Describes a topic as the code wants it, with the leaders that it is given."""
+    """Describes a topic as the code wants it, with the leaders that it is given; what it alters shows some looks later."""
 
-    def __init__(self, topic: Topic, leaders: list[int]) -> None:
-        self.topic, self.leaders = topic, leaders
+    def __init__(self, topic: Topic, leaders: list[int], looks: list[dict[str, str]] | None = None) -> None:
+        self.topic, self.leaders, self.looks = topic, leaders, looks or []
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def alter_configs(self, resources: list[Any]) -> list[Any]:
+        return [SimpleNamespace(resources=[(0, "", 2, self.topic.name)])]
 
     async def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
         parts = [{"partition": n, "leader": leader} for n, leader in enumerate(self.leaders)]
         return [{"topic": self.topic.name, "error_code": 0, "partitions": parts}]
 
     async def describe_configs(self, resources: list[Any]) -> list[Any]:
-        entries = [(name, value, False, 1) for name, value in self.topic.settings.items()]
+        settings = self.looks.pop(0) if self.looks else self.topic.settings
+        entries = [(name, value, False, 1) for name, value in settings.items()]
         return [SimpleNamespace(resources=[(0, "", 2, self.topic.name, entries)])]
 
 
@@ -50,3 +58,12 @@ async def test_partition_without_a_leader_keeps_no_service_from_starting() -> No
     topic = Topic("leads", partitions=3)
     assert await differences(AdminOfOneTopic(topic, [1, -1, 2]), [topic]) == []
     assert await differences(AdminOfOneTopic(topic, [1, 2]), [topic]) == ["leads: 2 partitions, needs 3"]
+
+
+async def test_altered_topics_are_told_once_the_brokers_show_the_new_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever checks right after `ringback topics create` would otherwise read the old value, and be told to run it again."""
+    topic = Topic("replies", retention_days=1)
+    admin = AdminOfOneTopic(topic, [1], looks=[{**topic.settings, "retention.ms": "5"}] * 3)
+    monkeypatch.setattr("services.runtime.topics_admin.AIOKafkaAdminClient", lambda **_: admin)
+    assert await alter_topics("kafka:9092", [topic]) == ["replies"]
+    assert admin.looks == []
