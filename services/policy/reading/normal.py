@@ -11,6 +11,9 @@ from typing import Final
 READ_MAX: Final = 2_000
 """How much of a text is read: more than the longest text a carrier takes (1,600). Of a longer one, its head and its tail."""
 
+CLAUSES_MAX: Final = 64
+"""How many clauses are read; the longest text that people write has about 40."""
+
 _APOSTROPHES: Final = re.compile("['\u2018\u2019\u02bc`\u00b4]")
 _INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe0e\ufe0f\ufeff]")
 _SWORN: Final = {"f": "fuck", "sh": "shit", "b": "bitch"}
@@ -172,6 +175,7 @@ def make_plain(body: str) -> PlainText:
     for emoji, word in EMOJI.items():
         if emoji in folded:
             folded = folded.replace(emoji, word)
+    folded = shorten(folded)
     folded = _APOSTROPHES.sub("", folded)
     folded = folded.replace("w/", "with ")
     if "*" in folded or "#" in folded or "@" in folded:
@@ -179,8 +183,17 @@ def make_plain(body: str) -> PlainText:
     bare = folded if folded.isascii() else _without_accents(folded)
     bare = _LETTER_BY_LETTER.sub(lambda letters: _MARKS.sub("", letters[0]), bare)
     bare = _TIME_COLON.sub(_COLON, bare)
-    clauses = tuple(filter(None, (_words(clause) for clause in _CLAUSE_ENDS.split(bare))))
+    clauses = _bounded(tuple(filter(None, (_words(clause) for clause in _CLAUSE_ENDS.split(bare)))))
     return PlainText(" ".join(clauses), clauses, folded)
+
+
+def _bounded(clauses: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the clauses; of more than people write, each once, and of those the first and the last."""
+    if len(clauses) <= CLAUSES_MAX:
+        return clauses
+    once = tuple(dict.fromkeys(clauses))
+    head = CLAUSES_MAX * 3 // 4
+    return once if len(once) <= CLAUSES_MAX else (*once[:head], *once[head - CLAUSES_MAX :])
 
 
 def _without_accents(text: str) -> str:

@@ -21,7 +21,7 @@ SPANISH_RULES: Final = (
             rf"\b(?:ya )?(?:no|nunca) (?:me |nos |se |le )?(?:vuelva[ns]? a |siga[ns]? |este[ns]? |anden |ande )?(?:me )?{_SEND}\b"
             rf"|\bfavor de no {_SEND}\b|\bno (?:quiero|kiero|deseo|necesito) que (?:me|nos) (?:esten? |sigan? |anden? )?{_SEND}\b|\bque no me {_SEND}\b"
         ),
-        unless=re.compile(r"\b(?:hasta|antes|despues|manana|en la|al correo|a mi espos[oa]|todavia|se moleste|al trabajo)\b"),
+        unless=re.compile(r"\b(?:hasta|antes|despues|manana|en la|al correo|por correo|a mi espos[oa]|todavia|se moleste|al trabajo|en el trabajo)\b"),
     ),
     StopRule(
         id="es_dejen_de",
@@ -35,15 +35,22 @@ SPANISH_RULES: Final = (
     StopRule(
         id="es_quiteme",
         asks=re.compile(
-            r"\b(?:quit|sac|saqu|borr|elimin|remuev|remov|retir|tach)(?:e|en|a|an|ar|as)(?:me|nos|lo|la)\b|\bque (?:me|nos) (?:quiten|saquen|borren|eliminen)\b|\b(?:me|nos) (?:pueden?|podrian?) (?:quitar|sacar|borrar|eliminar)\b"
+            r"\b(?:quit|sac|saqu|borr|elimin|remuev|remov|retir|tach)(?:e|en|a|an|ar|as)(?:me|nos)\b|\bque (?:me|nos) (?:quiten|saquen|borren|eliminen)\b|\b(?:me|nos) (?:pueden?|podrian?) (?:quitar|sacar|borrar|eliminar)\b"
             r"|\b(?:quit|sac|saqu|borr|elimin|remuev|remov|retir|tach|suprim)(?:e|en|a|an|ar|er|as|es) (?:a )?(?:mi|mis|este|ese|el|nuestro)s? (?:numero|numeros|nombre|datos|info|informacion|telefono|contacto|celular|numeros)\b"
             r"|\b(?:fuera|afuera) de (?:la|su|esta) lista\b|\b(?:de|en) su lista no\b"
         ),
         unless=re.compile(rf"{_LOAN.pattern}|\bviejo\b|\bponga\b"),
     ),
     StopRule(
+        id="es_quitelo",
+        asks=re.compile(r"\b(?:quit|sac|saqu|borr|elimin|remuev|remov|retir|tach)(?:e|en|a|an|ar|as)(?:lo|la)\b"),
+        unless=re.compile(r"\bponga\b"),
+        unless_in_text=_LOAN,
+    ),
+    StopRule(
         id="es_no_quiero_mensajes",
         asks=re.compile(
+            rf"\b(?:sigo recibiendo|me siguen? (?:llegando|mandando|enviando)) (?:sus|tus|estos|esos) {_TEXTS}|\bpor que me siguen? (?:mandando|enviando|escribiendo)\b|"
             rf"\b(?:no|ni|ya no) (?:quiero|kiero|deseo|necesito|quisiera|me interesan?) (?:recibir |seguir recibiendo |mas |sus |tus |de |estos |esos |los |ningun |ninguno |nada de )*(?:{_TEXTS}|spam|publicidad)\b"
             rf"|\b(?:hart[oa]s?|cansad[oa]s?|canse|cansamos) (?:de|con) (?:sus |tus |estos |los |tantos |recibir )*{_TEXTS}"
         ),
@@ -65,7 +72,7 @@ SPANISH_RULES: Final = (
     ),
     StopRule(
         id="es_no_mas",
-        asks=re.compile(rf"^(?:ya no|sin|cero) {_TEXTS}\b|\b(?:no|ni|ya no|sin|cero) (?:mas|more)(?: de)?(?: sus| estos)? (?:{_TEXTS}|spam)\b|^(?:ya |por favor |please |ok |bueno |que )*(?:no|ya no) mas(?: por favor| gracias| please| ya)*$|\b(?:please|porfa|por favor) no mas$"),
+        asks=re.compile(rf"^(?:ya no|sin|cero) {_TEXTS}\b|\b(?:no|ni|ya no|sin|cero) (?:mas|more)(?: de)?(?: sus| estos)? (?:{_TEXTS}|spam)\b|^(?:ya |por favor |please |ok |bueno |que )*(?:no|ya no)(?: quiero)? mas(?: por favor| gracias| please| ya)*$|\b(?:please|porfa|por favor) no mas$"),
         unless=re.compile(r"\bno mas de\b"),
     ),
 )  # fmt: skip

@@ -112,6 +112,7 @@ _PART_HOURS: Final[dict[str, tuple[int, int]]] = {
 _HOURS_THAT_NEED_WORDS: Final = re.compile(
     r"\b(?:months?|meses|mes|years?|anos?|days?|dias?|weeks?|semanas?|percent|por ciento|bed\w*|bath\w*|credit|score|down|year|yr|fixed|k|thousand|grand|units?|people|kids|times|loans?|lenders?)\b|[%$]"
 )
+_CALL_WORDS: Final = re.compile(r"\b(?:las?|at|call|talk|how (?:about|bout)|make it|works?|or so|would|once|off)\b")
 _LATER_TODAY: Final = re.compile(r"\blater (?:today|tonight|on|this)\b")
 
 
@@ -181,16 +182,11 @@ def _said_clock(text: str, lowered: str, said: CallbackTime | None) -> CallbackT
         if found is not None and 1 <= int(found[1]) <= 12 and 1 <= int(found[2]) <= 12:
             half: Meridiem | None = "am" if found[3] == "am" else "pm" if found[3] == "pm" else None
             return replace(base, hour=int(found[1]), until_hour=int(found[2]), meridiem=half, relation="between")
+    call_words = _CALL_WORDS.search(text) is not None
     for clock in _CLOCK.finditer(text):
         hour, minute = int(clock[2]), int(clock[3] or 0)
         joined = clock[3] is not None and ":" not in clock[0]
-        named = (
-            clock[1]
-            or clock[4]
-            or said
-            or ":" in clock[0]
-            or re.search(r"\b(?:las?|at|call|talk|how (?:about|bout)|make it|works?|or so|would|once|off)\b", text)
-        )
+        named = clock[1] or clock[4] or said or ":" in clock[0] or call_words
         alone = text == clock[0].strip()
         if (
             not 1 <= hour <= 23

@@ -94,6 +94,29 @@ def test_text_about_something_else_is_nothing(body: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asks", "does_not"),
+    [
+        ("Still getting these texts", "Still getting these docs together"),
+        ("Please don't contact me again", "Please don't contact me before 9"),
+        ("don't send me these links anymore", "don't send me the link, email it"),
+        ("you keep contacting me at work, stop it", "you keep contacting me at work, call my cell instead"),
+        ("You guys keep texting the wrong person", "You guys keep texting the wrong time, make it 6pm"),
+        ("can you make these texts stop", "My old lender keeps texting me, can you make them stop"),
+        ("I already have a lender, please remove", "I want to remove pmi, please remove"),
+        ("My house is paid off, please remove", "the late fee showed up again, can you please take off"),
+        ("don't contact me now or ever", "don't contact me at work, use my cell"),
+        ("I want this to stop now", "can we keep this moving, don't stop now"),
+        ("sigo recibiendo sus mensajes", "todav\u00eda me siguen pidiendo papeles del banco"),
+        ("b\u00f3rreme por favor", "quiero quitar el PMI, qu\u00edtelo por favor"),
+    ],
+)
+def test_stop_is_told_from_what_looks_like_it(asks: str, does_not: str) -> None:
+    """Fact M2: whoever asks to be left alone is, and nobody is dropped who says when, where or what else."""
+    assert read_opt_out(asks).optout == "stop"
+    assert read_opt_out(does_not) == OptOutReading("none")
+
+
+@pytest.mark.parametrize(
     "body",
     [
         'Liked "Sorry I missed your call. Reply STOP to opt out"',
@@ -133,7 +156,18 @@ def test_stop_says_what_of(body: str, scope: str) -> None:
     assert (read_opt_out(body).optout, read_opt_out(body).scope) == ("stop", scope)
 
 
-@pytest.mark.parametrize("body", ["Reply STOP to opt out", "I have a lawyer", "do not reply", "the STOP thing here"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "Reply STOP to opt out",
+        "I have a lawyer",
+        "do not reply",
+        "the STOP thing here",
+        "How can we stop this",
+        "stop, I meant Monday not Tuesday",
+        "hold on stop, wrong file, I'll resend",
+    ],
+)
 def test_text_that_may_mean_stop_is_a_doubt(body: str) -> None:
     assert read_opt_out(body).optout == "doubt"
 

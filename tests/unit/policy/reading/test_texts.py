@@ -4,7 +4,7 @@ import pytest
 
 from services.policy.reading.machine import machine_kind
 from services.policy.reading.masking import mask_secrets
-from services.policy.reading.normal import make_plain
+from services.policy.reading.normal import CLAUSES_MAX, READ_MAX, make_plain
 from services.policy.reading.quoted import strip_quoted
 
 
@@ -81,3 +81,16 @@ def test_plain_text_has_misspellings_put_right_and_real_words_left() -> None:
     assert make_plain("plz STPO txting").text == "please stop texting"
     assert make_plain("contract, cancer, step, massage").clauses == ("contract", "cancer", "step", "massage")
     assert make_plain("N\u00famero a las 3:30").text == "numero a las 3:30"
+
+
+@pytest.mark.parametrize("unit", ["1/", "a!", "stop, ", "\U0001f44d5:", "\U0001f44d"])
+def test_text_of_marks_alone_costs_no_more_than_a_long_one(unit: str) -> None:
+    """The longest text a carrier takes has 1,600 characters; each clause is read by each rule, and an emoji is a word."""
+    plain = make_plain((unit * 1_600)[:1_600])
+    assert len(plain.clauses) <= CLAUSES_MAX
+    assert len(plain.text) <= READ_MAX + 1
+
+
+def test_text_of_many_different_clauses_is_read_at_both_ends() -> None:
+    clauses = make_plain(",".join(f"n{n}" for n in range(300))).clauses
+    assert (clauses[0], clauses[-1], len(clauses)) == ("n0", "n299", CLAUSES_MAX)

@@ -1,6 +1,8 @@
 """Times as borrowers say them, and the instants they are in the borrower's zone."""
 
+import timeit
 from datetime import UTC, datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -83,3 +85,11 @@ def test_hour_that_the_clocks_skip_becomes_one_that_exists() -> None:
 def test_before_a_time_ends_there_and_begins_now() -> None:
     found = resolve(CallbackTime(hour=5, relation="before"), TUESDAY_10, CHICAGO)
     assert found == CallbackSpan(TUESDAY_10, datetime(2026, 11, 24, 23, 0, tzinfo=UTC))
+
+
+def test_time_it_takes_grows_no_faster_than_the_text() -> None:
+    """Eight times the numbers cost about eight times as much; they cost sixty times as much when each looked through the text."""
+    short, long = (
+        min(timeit.repeat(partial(read_callback_time, "1 " * count), number=1, repeat=5)) for count in (500, 4_000)
+    )
+    assert long < 24 * short
