@@ -319,5 +319,9 @@ class KafkaTail:
         return True
 
     def _credible(self, name: TopicPartition, part: _Partition, committed: int) -> int:
-        """Return how far leads has finished; past the end, the offset may be of a topic that is gone: it waits."""
-        return self._applied[name] if self._applied and committed > part.end else committed
+        """Return how far leads has finished; past the end, the offset may be of a topic that is gone: it waits.
+
+        What was read shows a later end than the one that was told up to `CHECK_EVERY_S` ago: without it, no reply of a busy
+        partition would ever be forgotten. Both fall when the topic is made anew.
+        """
+        return self._applied[name] if self._applied and committed > max(part.end, part.position) else committed

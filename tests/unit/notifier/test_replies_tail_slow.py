@@ -23,6 +23,7 @@ class SlowCluster(Cluster):
     """A topic whose ends take their time to be told, and whose records can be kept from being read."""
 
     answer_s: float = 0.0
+    ends_asked: int = 0
     answers: int = 0
     unreadable: bool = False
     kept_back: int = 0
@@ -31,6 +32,7 @@ class SlowCluster(Cluster):
     async def of(
         self, partitions: Collection[TopicPartition], limit_s: float = 1.0
     ) -> Mapping[TopicPartition, int | None]:
+        self.ends_asked += 1
         await asyncio.sleep(self.answer_s)
         self.answers += 1
         return await super().of(partitions, limit_s)
@@ -95,3 +97,20 @@ async def test_reply_without_an_id_counts_all_the_same(monkeypatch: pytest.Monke
     cluster.reply(0, "whatever it says")
     async with tail_of(cluster, monkeypatch) as tail:
         await eventually(lambda: tail.of(caller_of(0)).replies == {"0:0"}, why="it is known by where it stands")
+
+
+async def test_reply_that_leads_has_finished_is_forgotten_though_its_partition_has_not_said_its_new_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a busy partition what is read, and what leads has finished, is always past the end that was told last."""
+    cluster = SlowCluster()
+    async with tail_of(cluster, monkeypatch) as tail:
+        await eventually(lambda: tail.of(caller_of(0)).complete, why="the topic, still empty, is read")
+        cluster.answer_s, asked = 60.0, cluster.ends_asked
+        await eventually(lambda: cluster.ends_asked > asked, why="the ends are asked for, and not told")
+        cluster.reply(0, "a")
+        await eventually(lambda: tail.of(caller_of(0)).replies == {"a"}, why="it is read")
+        cluster.applied[NAMES[0]] = 1
+        await eventually(
+            lambda: not tail.of(caller_of(0)).replies, timeout_s=3, why="the leads service has finished it"
+        )
