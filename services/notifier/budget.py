@@ -8,6 +8,7 @@ Texts of the urgent lane may take all of a bucket; the others leave a part of it
 thousands of bulk texts never use up what the next first text needs, nor fill the provider's queue in front of it.
 """
 
+import asyncio
 import math
 from collections import defaultdict
 from collections.abc import Collection
@@ -40,6 +41,7 @@ class Budget:
         self.burst = max(rate, BURST_MIN)
         self.ahead = max(1, math.ceil(rate * TAKE_S))
         self._held: dict[tuple[str, bool], int] = defaultdict(int)
+        self._taking: dict[tuple[str, bool], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._spent_until_s: dict[tuple[str, bool], float] = {}
 
     async def take(self, number: str, lane: Lane, segments: int) -> bool:
@@ -52,21 +54,22 @@ class Budget:
             return True
         urgent = lane == "urgent"
         pool = number, urgent
-        if self._held[pool] < segments:
-            if self._is_spent(pool):
+        async with self._taking[pool]:  # others wait for the tokens under way: one round trip serves all of them
+            if self._held[pool] < segments:
+                if self._is_spent(pool):
+                    return False
+                self._held[pool] += await self._store.take_tokens(
+                    number,
+                    max(self.ahead, segments - self._held[pool]),
+                    leave=0.0 if urgent else self.burst * URGENT_SHARE,
+                    rate=self._rate,
+                    burst=self.burst,
+                )
+            if self._held[pool] < segments:
+                self._spent_until_s[pool] = self._clock.monotonic_s() + max(TAKE_S, 1 / self._rate)
                 return False
-            self._held[pool] += await self._store.take_tokens(
-                number,
-                max(self.ahead, segments - self._held[pool]),
-                leave=0.0 if urgent else self.burst * URGENT_SHARE,
-                rate=self._rate,
-                burst=self.burst,
-            )
-        if self._held[pool] < segments:
-            self._spent_until_s[pool] = self._clock.monotonic_s() + max(TAKE_S, 1 / self._rate)
-            return False
-        self._held[pool] -= segments
-        return True
+            self._held[pool] -= segments
+            return True
 
     def _is_spent(self, pool: tuple[str, bool]) -> bool:
         return self._clock.monotonic_s() < self._spent_until_s.get(pool, -math.inf)

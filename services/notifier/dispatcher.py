@@ -1,6 +1,7 @@
 """When deliveries are worked on: at once when they arrive, else by looking in the store, urgent ones first."""
 
 import asyncio
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -123,21 +124,31 @@ class Dispatcher(Rounds):
         """Claim what is due, as far as there is room, and work on it.
 
         With the tail away no borrower's text is claimed only to be put back: officers' texts would wait behind thousands.
+        Expired texts need no token: where the budget leaves texts unclaimed, those are claimed all the same.
         """
         for lane in LANES:
             while not self.stopping and (free := self._room(lane)) > 0:
+                spent = self._shell.budget.spent_branches(lane)
                 limit = self._shell.budget.room(lane, free)
-                found = await self._shell.store.claim_due(
-                    lane,
-                    limit,
-                    self._shell.new_claim(),
-                    self._shell.clock.now(),
-                    borrowers_held=self._shell.tail.is_away(),
-                    without=self._shell.budget.spent_branches(lane),
-                )
-                await self.each(found, self._take_found, key=touch_of)
-                if _count_readable(found) < limit or limit < free:
+                found = await self._claim(lane, limit, without=spent)
+                if (limit < free or spent) and (left := self._room(lane)) > 0:
+                    await self._claim(lane, left, expired_only=True)
+                if found < limit or limit < free:
                     break
+
+    async def _claim(self, lane: Lane, limit: int, *, without: Collection[str] = (), expired_only: bool = False) -> int:
+        """Claim texts that are due and work on them; return how many were found."""
+        found = await self._shell.store.claim_due(
+            lane,
+            limit,
+            self._shell.new_claim(),
+            self._shell.clock.now(),
+            borrowers_held=self._shell.tail.is_away(),
+            without=without,
+            expired_only=expired_only,
+        )
+        await self.each(found, self._take_found, key=touch_of)
+        return _count_readable(found)
 
     async def _take_found(self, found: Delivery | BrokenDelivery) -> None:
         self.take(readable(found))

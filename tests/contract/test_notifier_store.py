@@ -287,6 +287,17 @@ async def test_while_borrowers_are_held_only_officers_and_expired_texts_are_clai
     assert [one.touch_id for one in await store.claim_due("urgent", 9, by, OPEN)] == ["touch-1"]
 
 
+async def test_expired_texts_are_claimed_by_themselves_the_longest_expired_first(store: DeliveryStore) -> None:
+    await store.insert(another(1))
+    await store.insert(another(2, expires_at=OPEN))
+    await store.insert(another(3, expires_at=OPEN - timedelta(seconds=1)))
+    await store.insert(another(4, expires_at=OPEN, lane="bulk"))
+    await store.insert(another(5, expires_at=OPEN, not_before=OPEN + timedelta(seconds=1)))
+    by = DeliveryClaim(by="me", at_real=REAL, until_real=UNTIL)
+    found = [await store.claim_due("urgent", 1, by, OPEN, expired_only=True) for _ in range(3)]
+    assert [[one.touch_id for one in some] for some in found] == [["touch-3"], ["touch-2"], []]
+
+
 async def test_results_that_are_acknowledged_twice_are_kept_once_and_in_their_order(store: DeliveryStore) -> None:
     sent = decide(posting(another(1)), ProviderAccepted("SM1"), OPEN, REAL).delivery
     await store.insert(sent)

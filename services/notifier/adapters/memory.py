@@ -115,6 +115,7 @@ class MemoryDeliveries:
         *,
         borrowers_held: bool = False,
         without: Collection[str] = (),
+        expired_only: bool = False,
     ) -> Found:
         """Claim what is due."""
         self._answer()
@@ -124,9 +125,11 @@ class MemoryDeliveries:
             if doc.get("lane") == lane and doc["not_before"] <= now and _free(doc, claim.at_real)
             if doc.get("branch_id") not in without
             if not borrowers_held or doc["audience"] == "officer" or doc["expires_at"] <= now
+            if not expired_only or doc["expires_at"] <= now
         ]
+        order = "expires_at" if expired_only else "not_before"
         found: list[Delivery | BrokenDelivery] = []
-        for one in _first(sorted(due, key=lambda doc: doc["not_before"]), limit):
+        for one in _first(sorted(due, key=lambda doc: doc[order]), limit):
             if isinstance(one, BrokenDelivery):
                 found.append(one)
                 continue

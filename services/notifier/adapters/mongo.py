@@ -65,6 +65,10 @@ class MongoDeliveries:
                 raise NumberKeyDiffers("RINGBACK_NUMBER_KEY differs from the key that `suppressions` were written with")
             make = self._deliveries.create_index
             await make([("state", ASCENDING), ("lane", ASCENDING), ("not_before", ASCENDING)])
+            accepted = {"state": DeliveryState.ACCEPTED.value}
+            await make(
+                [("state", ASCENDING), ("lane", ASCENDING), ("expires_at", ASCENDING)], partialFilterExpression=accepted
+            )
             await make("sid", unique=True, sparse=True)
             await make("sent_key", unique=True, sparse=True)
             await make([("lender_id", ASCENDING), ("caller", ASCENDING), ("at", ASCENDING)])
@@ -151,6 +155,7 @@ class MongoDeliveries:
         *,
         borrowers_held: bool = False,
         without: Collection[str] = (),
+        expired_only: bool = False,
     ) -> Found:
         """Find what is due, then claim each with its `rev`; one that another instance took is left out."""
         free = [{"claim_until_real": {"$exists": False}}, {"claim_until_real": {"$lte": claim.at_real}}]
@@ -159,8 +164,10 @@ class MongoDeliveries:
             either.append({"$or": [{"audience": "officer"}, {"expires_at": {"$lte": now}}]})
         if without:
             either.append({"branch_id": {"$nin": list(without)}})
+        if expired_only:
+            either.append({"expires_at": {"$lte": now}})
         due = {"state": DeliveryState.ACCEPTED.value, "lane": lane, "not_before": {"$lte": now}, "$and": either}
-        found = await self._many(due, "not_before", limit)
+        found = await self._many(due, "expires_at" if expired_only else "not_before", limit)
         readable = [one for one in found if isinstance(one, Delivery)]
         broken = [one for one in found if isinstance(one, BrokenDelivery)]
         claims = [one.claimed(claim.by, claim.until_real, claim.at_real) for one in readable]

@@ -82,11 +82,12 @@ class DeliveryStore(Protocol):
         *,
         borrowers_held: bool = False,
         without: Collection[str] = (),
+        expired_only: bool = False,
     ) -> Found:
         """Claim accepted deliveries of a lane that are due at `now` and nobody's, earliest first.
 
         With `borrowers_held` only those are claimed that can end now all the same: officers' texts and expired ones. Texts
-        of the branches in `without` are left.
+        of the branches in `without` are left. With `expired_only` the longest expired come first.
         """
 
     async def take_tokens(self, number: str, want: int, *, leave: float, rate: float, burst: float) -> int:

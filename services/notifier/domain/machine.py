@@ -45,6 +45,7 @@ ANOTHER_ATTEMPT: Final[Mapping[Meaning, timedelta]] = {
 }  # fmt: skip
 """After what a later text is tried once more, and when."""
 HOLD_PAUSE_S: Final = (1.0, 5.0)
+BUDGET_PAUSE: Final = timedelta(seconds=0.5)
 CONFIGURATION_PAUSE_S: Final = 30
 """A wrong credential does not fix itself; it is tried again slowly, until the text expires and becomes a task."""
 
@@ -119,8 +120,14 @@ def _suppress(delivery: Delivery, fact: GateClosed, now: datetime, real_now: dat
     return _with(ended, now, real_now, ("suppressed", said))
 
 
-def _hold(delivery: Delivery, _fact: Hold, now: datetime, _real_now: datetime) -> Decision:
-    """Free it for a while that grows with its age: texts that cannot go must not keep the senders from those that can."""
+def _hold(delivery: Delivery, fact: Hold, now: datetime, real_now: datetime) -> Decision:
+    """Free it for a while that grows with its age: texts that cannot go must not keep the senders from those that can.
+
+    One that waits for the budget keeps its place among those that are due: only its claim ends a little later. Else the
+    next ones would have its tokens.
+    """
+    if fact.why == "budget":
+        return Decision(replace(delivery, claim_by=None, claim_until_real=real_now + BUDGET_PAUSE))
     waited_s = (now - max(delivery.due_at, delivery.at)).total_seconds()
     pause_s = min(max(waited_s / 2, HOLD_PAUSE_S[0]), HOLD_PAUSE_S[1]) * _spread(delivery)
     again = min(now + timedelta(seconds=pause_s), delivery.expires_at)
