@@ -31,11 +31,10 @@ async def main() -> int:
         else None
     )
     outlet = Outlet(producer=producer, health=health, limit_s=settings.ack_limit_s, spool=spool)
-    unsafe = Unsafe(outlet=outlet, health=health)
+    unsafe = Unsafe(outlet=outlet, health=health, partitions=settings.topic_partitions)
     ingest = Ingest(
         lender=Lender(directory, settings.test_callers),
         clock=clock,
-        outlet=outlet,
         unsafe=unsafe,
         signatures=None
         if settings.insecure_webhooks

@@ -18,7 +18,6 @@ from schemas.envelope import Event
 from schemas.ids import partition_key
 from schemas.problems import problems_of
 from services.ingest import metrics, routes
-from services.ingest.adapters.kafka import Outlet
 from services.ingest.adapters.reports import read_report
 from services.ingest.adapters.twilio import TwilioSignatures, Twiml
 from services.ingest.adapters.unsafe import Unsafe
@@ -72,8 +71,7 @@ class Ingest:
     Attributes:
         lender: whose.
         clock: virtual time for events, real time for signatures and `received_at`.
-        outlet: where events become safe.
-        unsafe: keeps those that did not, of calls that went on.
+        unsafe: where events become safe, behind those that did not, of calls that went on.
         signatures: checks Twilio's; None accepts everything (RINGBACK_INSECURE_WEBHOOKS).
         account_sid: the only Twilio account that is listened to.
         twiml: writes our answers to Twilio.
@@ -82,7 +80,6 @@ class Ingest:
 
     lender: Lender
     clock: Clock
-    outlet: Outlet
     unsafe: Unsafe
     signatures: TwilioSignatures | None
     account_sid: str
@@ -134,14 +131,14 @@ class Ingest:
             if webhook.route in routes.ALWAYS_ANSWERED and not isinstance(reading.instruction, NoContent):
                 await self._try_to_emit(webhook.route, events)
             else:
-                await self.outlet.emit(*events)
+                await self.unsafe.emit(*events)
         return self._respond(webhook.route, reading.instruction)
 
     async def _try_to_emit(self, route: str, events: Sequence[Event[EventData]]) -> None:
         """Emit, but let the call go on whatever becomes of that: the events are kept, and tried again."""
         try:
             async with asyncio.timeout(PHONE_LIMIT_S):
-                await self.outlet.emit(*events)
+                await self.unsafe.emit(*events)
         except Exception as error:
             metrics.UNSAFE.labels(route).inc()
             self.unsafe.hold(events)

@@ -133,8 +133,7 @@ async def test_sample_is_accepted_and_not_with_another_body(
     ingest = Ingest(
         lender=Lender(directory),
         clock=SystemClock(),
-        outlet=outlet,
-        unsafe=Unsafe(outlet=outlet, health=Health()),
+        unsafe=Unsafe(outlet=outlet, health=Health(), partitions=12),
         signatures=TwilioSignatures(BASE, (TOKEN,)),
         account_sid=ACCOUNT,
         twiml=Twiml(BASE, "", directory.name),

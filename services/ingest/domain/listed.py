@@ -75,9 +75,7 @@ def facts_of_call(
     fields = fields_of(call.sid, caller, lender, number)
     started = CallStarted(**fields, legs_dialled=min(len(legs), 32), started_at=call.started_at)
     ended = CallEnded(**fields, status=status, duration_s=call.duration_s, ended_at=call.ended_at)
-    drafts: list[Draft[EventData]] = [
-        draft_of(started_id(call), started, at=_time(call.started_at, now), branch_id=branch.id)
-    ]
+    drafts: list[Draft[EventData]] = []
     officers = {officer.phone: officer.id for officer in lender.directory.officers_of(branch.id)}
     for leg in legs:
         leg_status = one_of(leg.status, FINAL)
@@ -92,7 +90,9 @@ def facts_of_call(
             )
             at = _time(leg.ended_at, now)
             drafts.append(draft_of(f"twilio:{leg.sid}:ended", end, at=at, branch_id=branch.id))
-    # Last: three seconds after it the call is decided, and a leg that was picked up must be known then.
+    # The ends of the legs are first. A call whose start and end are known is decided within seconds, and a webhook may have
+    # told either of them: that a phone was picked up must be known by then.
+    drafts.append(draft_of(started_id(call), started, at=_time(call.started_at, now), branch_id=branch.id))
     drafts.append(
         draft_of(f"twilio:{call.sid}:ended:{status}", ended, at=_time(call.ended_at, now), branch_id=branch.id)
     )

@@ -1,6 +1,7 @@
 """An ingest in this process, for every test of this folder."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -15,6 +16,7 @@ from services.policy.directory import load_directory
 from services.runtime.health import Health
 from services.runtime.producer import FakeProducer
 from tests.infra.clock import FakeClock
+from tests.unit.ingest.listing import Bench
 from tests.unit.ingest.rig import ACCOUNT, BASE, OLD_TOKEN, OPEN, SECRET, TOKEN, Rig
 
 
@@ -28,8 +30,7 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     ingest = Ingest(
         lender=Lender(directory, {"+12125550198"}),
         clock=clock,
-        outlet=outlet,
-        unsafe=Unsafe(outlet=outlet, health=health),
+        unsafe=Unsafe(outlet=outlet, health=health, partitions=12),
         signatures=None if insecure else TwilioSignatures(BASE, (TOKEN, OLD_TOKEN)),
         account_sid=ACCOUNT,
         twiml=Twiml(BASE, "#rc=5&rp=all", directory.name),
@@ -37,3 +38,8 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     )
     async with TestClient(TestServer(make_app(ingest))) as client:
         yield Rig(client, producer, clock, health, ingest)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)

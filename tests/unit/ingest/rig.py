@@ -12,6 +12,8 @@ from aiohttp.test_utils import TestClient
 
 from schemas.envelope import Event
 from services.ingest import routes
+from services.ingest.adapters.kafka import Outlet
+from services.ingest.adapters.unsafe import Unsafe
 from services.ingest.shell import Ingest
 from services.ingest.signing import CALLS_HEADER, TWILIO_HEADER, sign_calls, sign_twilio
 from services.runtime.health import Health
@@ -40,6 +42,10 @@ class Rig:
     def events(self) -> list[Event[Any]]:
         """What was sent, in order; `Any` because a test knows which event it caused."""
         return list[Event[Any]](self.producer.sent)
+
+    def goes_through(self, outlet: Outlet) -> None:
+        """Have events become safe elsewhere."""
+        self.ingest.unsafe = Unsafe(outlet=outlet, health=self.health, partitions=12)
 
     async def twilio(
         self,

@@ -128,7 +128,7 @@ async def test_acknowledgement_that_never_comes_gets_503_within_the_limit(rig: R
         async def send(self, *events: Event[EventData]) -> None:
             await asyncio.Event().wait()
 
-    rig.ingest.outlet = Outlet(producer=Silent(), health=rig.health, limit_s=0.05)
+    rig.goes_through(Outlet(producer=Silent(), health=rig.health, limit_s=0.05))
     assert (await rig.twilio("message-status", RECEIPT)).status == 503
     assert await rig.ingest.busy() is None
 
@@ -138,7 +138,7 @@ async def test_defect_of_ours_gets_500_without_its_details(rig: Rig) -> None:
         async def send(self, *events: Event[EventData]) -> None:
             raise ZeroDivisionError("secret detail")
 
-    rig.ingest.outlet = Outlet(producer=Broken(), health=rig.health, limit_s=1.0)
+    rig.goes_through(Outlet(producer=Broken(), health=rig.health, limit_s=1.0))
     answer = await rig.twilio("message-status", RECEIPT)
     assert answer.status == 500
     assert "secret detail" not in await answer.text()

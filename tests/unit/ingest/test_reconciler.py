@@ -1,146 +1,30 @@
 """What webhooks missed is found in the provider's lists, and emitted under the ids that the webhooks would have made."""
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from schemas.envelope import Event
-from services.ingest.adapters.known import Known
-from services.ingest.domain.lender import Lender
-from services.ingest.domain.listed import ListedCall, ListedMessage
-from services.ingest.domain.listed_voicemails import ListedRecording, ListedTranscript
+from services.ingest.domain.listed_voicemails import ListedTranscript
 from services.ingest.errors import ListsAway
-from services.ingest.reconcile.passes import CALL_AGE_S, Passes
-from services.policy.directory import load_directory
+from services.ingest.reconcile.passes import CALL_AGE_S, MOST_TRANSCRIPTS, Passes
 from services.runtime.errors import TransientError
-from services.runtime.health import Health
-from services.runtime.producer import FakeProducer
-from tests.infra.clock import FakeClock
-from tests.unit.ingest.rig import OPEN, Rig
+from tests.unit.ingest.listing import (
+    ALL_IDS,
+    LEG_2,
+    LEGS,
+    OURS,
+    RECEIPT,
+    STOP,
+    TEXT,
+    VOICE_IDS,
+    VOICEMAIL,
+    WHOLE,
+    Bench,
+    at,
+)
+from tests.unit.ingest.rig import Rig
 from tests.unit.ingest.test_calls_by_twilio import CALL, CALLER, LEG, NEW_YORK, RINGING, count
-
-LEG_2 = "CA" + "d" * 32
-TEXT, OURS = "SM" + "1" * 32, "SM" + "2" * 32
-DANA = "+12125550161"
-
-
-def at(seconds: float) -> datetime:
-    return OPEN + timedelta(seconds=seconds)
-
-
-WHOLE = ListedCall(
-    sid=CALL, parent_sid=None, caller=CALLER, dialed=NEW_YORK, status="completed",
-    started_at=at(0), ended_at=at(50), duration_s=50,
-)  # fmt: skip
-LEGS = [
-    replace(WHOLE, sid=LEG, parent_sid=CALL, dialed=DANA, status="completed", ended_at=at(49)),
-    replace(WHOLE, sid=LEG_2, parent_sid=CALL, dialed="+12125550162", status="no-answer", ended_at=at(20)),
-]
-STOP = ListedMessage(
-    sid=TEXT, is_inbound=True, sender=CALLER, to=NEW_YORK, body="STOP", status="received", at=at(60)
-)  # fmt: skip
-RECEIPT = replace(STOP, sid=OURS, is_inbound=False, sender=NEW_YORK, to=CALLER, status="undelivered", error_code=30003)
-ALL_IDS = {
-    f"twilio:{CALL}:started", f"twilio:{CALL}:ended:completed", f"twilio:{LEG}:ended", f"twilio:{LEG_2}:ended",
-    f"twilio:{TEXT}:received", f"twilio:{OURS}:undelivered",
-}  # fmt: skip
-
-
-VOICEMAIL = ListedRecording(
-    sid="RE" + "e" * 32, call_sid=CALL, status="completed", url="https://api.twilio.com/RE1", at=at(25), duration_s=20
-)  # fmt: skip
-VOICE_IDS = {f"twilio:{VOICEMAIL.sid}:recorded", f"twilio:{VOICEMAIL.sid}:transcribed"}
-
-
-@dataclass
-class FakeLists:
-    """A provider's lists; remembers from when it was asked."""
-
-    calls: list[ListedCall] = field(default_factory=list)
-    messages: list[ListedMessage] = field(default_factory=list)
-    recordings: list[ListedRecording] = field(default_factory=list)
-    transcripts: dict[str, ListedTranscript] = field(default_factory=dict)
-    asked: list[datetime] = field(default_factory=list)
-    transcripts_asked: int = 0
-    is_away: bool = False
-
-    async def calls_ended(self, since: datetime) -> list[ListedCall]:
-        """Return calls and legs."""
-        if self.is_away:
-            raise ListsAway("the fake was told to be away")
-        self.asked.append(since)
-        return [call for call in self.calls if call.ended_at >= since]
-
-    async def legs_of(self, call_sid: str) -> list[ListedCall]:
-        """Return a call's legs."""
-        return [call for call in self.calls if call.parent_sid == call_sid]
-
-    async def messages_sent(self, since: datetime) -> list[ListedMessage]:
-        """Return texts."""
-        return [message for message in self.messages if message.at >= since]
-
-    async def recordings_made(self, since: datetime) -> list[ListedRecording]:
-        """Return recordings."""
-        return [recording for recording in self.recordings if recording.at >= since]
-
-    async def transcript_of(self, recording_sid: str) -> ListedTranscript | None:
-        """Return a recording's words."""
-        self.transcripts_asked += 1
-        return self.transcripts.get(recording_sid)
-
-
-@dataclass
-class FakeKnown:
-    """What is in Kafka: what was there before, and what the producer of this test sent."""
-
-    producer: FakeProducer
-    ids: set[str] = field(default_factory=set)
-    unread: set[tuple[str, int]] = field(default_factory=set)
-
-    async def since(self, at: datetime | None) -> Known:
-        """Return the ids."""
-        return Known(ids=self.ids | {event.id for event in self.producer.sent}, partitions=12, unread=self.unread)
-
-
-@dataclass
-class Bench:
-    """A reconciler without anything real."""
-
-    folder: Path
-    lists: FakeLists = field(default_factory=lambda: FakeLists([WHOLE, *LEGS], [STOP, RECEIPT]))
-    producer: FakeProducer = field(default_factory=FakeProducer)
-    clock: FakeClock = field(default_factory=lambda: FakeClock(at(50 + 3600)))
-
-    def __post_init__(self) -> None:
-        """Make what stands on the others."""
-        self.known = FakeKnown(self.producer)
-        self.passes = self.restarted()
-
-    def restarted(self) -> Passes:
-        """Return a new process's passes."""
-        return Passes(
-            lists=self.lists,
-            known=self.known,
-            producer=self.producer,
-            clock=self.clock,
-            health=Health(),
-            lender=Lender(load_directory("deploy/examples/lender.yaml")),
-            folder=self.folder,
-        )
-
-    def sent(self) -> dict[str, Event[Any]]:
-        """Return what was emitted, by id; nothing twice."""
-        ids = [event.id for event in self.producer.sent]
-        assert len(ids) == len(set(ids))
-        return {event.id: event for event in self.producer.sent}
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
 
 
 async def test_call_and_texts_that_no_webhook_told_are_told_once_with_their_own_times(bench: Bench) -> None:
@@ -163,11 +47,115 @@ async def test_call_and_texts_that_no_webhook_told_are_told_once_with_their_own_
     assert count("ringback_reconciled_events_total", type="call.leg_ended") == before + 2
 
 
-async def test_end_of_a_listed_call_is_told_after_the_ends_of_its_legs(bench: Bench) -> None:
-    """Three seconds after the end the call is decided; that a phone was picked up must be known then."""
+async def test_ends_of_a_listed_calls_legs_are_told_before_its_start_and_its_end(bench: Bench) -> None:
+    """A webhook may have told the end alone: with the start the call is decided, and that a phone was picked up must be known."""
     await bench.passes.round()
     facts = [event.type for event in bench.producer.sent if event.topic == "call-events"]
-    assert facts == ["call.started", "call.leg_ended", "call.leg_ended", "call.ended"]
+    assert facts == ["call.leg_ended", "call.leg_ended", "call.started", "call.ended"]
+
+
+async def test_after_a_fact_that_kafka_does_not_take_no_later_one_of_its_partition_is_told_and_all_others_are(
+    bench: Bench,
+) -> None:
+    """The start must not pass the leg's end whose send failed; the texts are in other topics."""
+    bench.producer.fails = [f"twilio:{LEG}:ended"]
+    with pytest.raises(TransientError):
+        await bench.passes.round()
+    assert set(bench.sent()) == {f"twilio:{TEXT}:received", f"twilio:{OURS}:undelivered"}
+    bench.producer.fails = []
+    await bench.passes.round()
+    facts = [event.type for event in bench.producer.sent if event.topic == "call-events"]
+    assert facts == ["call.leg_ended", "call.leg_ended", "call.started", "call.ended"]
+
+
+async def test_event_that_kafka_refuses_for_itself_keeps_no_other_of_the_pass_waiting(bench: Bench) -> None:
+    bench.producer.refuses = [f"twilio:{TEXT}:received"]
+    await bench.passes.round()
+    assert set(bench.sent()) == ALL_IDS - {f"twilio:{TEXT}:received"}
+
+
+async def test_pass_that_a_stopping_service_leaves_is_not_finished(bench: Bench) -> None:
+    await bench.passes.stop()
+    with pytest.raises(TransientError, match="stops"):
+        await bench.passes.round()
+    bench.clock.move(60)
+    await bench.restarted().round()
+    assert bench.lists.asked[-1] == bench.clock.virtual - timedelta(days=1)
+    assert set(bench.sent()) == ALL_IDS
+
+
+@pytest.mark.parametrize("away", ["calls", "recordings", "transcripts"])
+async def test_list_that_is_away_keeps_no_borrowers_text_waiting_and_is_told(bench: Bench, away: str) -> None:
+    """A STOP whose webhook was lost is obeyed, whatever else the provider does not list."""
+    bench.lists.recordings, bench.lists.away = [VOICEMAIL], {away}
+    with pytest.raises(ListsAway, match=away):
+        await bench.passes.round()
+    texts = {f"twilio:{TEXT}:received", f"twilio:{OURS}:undelivered"}
+    assert set(bench.sent()) >= (texts if away == "calls" else ALL_IDS)
+
+
+async def test_calls_are_told_though_the_texts_are_not_listed(bench: Bench) -> None:
+    bench.lists.away = {"messages"}
+    with pytest.raises(ListsAway, match="messages"):
+        await bench.passes.round()
+    assert f"twilio:{CALL}:ended:completed" in bench.sent()
+
+
+async def test_while_recordings_are_away_passes_finish_and_once_they_are_back_all_of_the_day_are_told(
+    bench: Bench,
+) -> None:
+    bench.lists.recordings, bench.lists.away = [VOICEMAIL], {"recordings"}
+    for _ in range(30):
+        with pytest.raises(ListsAway):
+            await bench.passes.round()
+        bench.clock.move(60)
+    assert bench.lists.asked[-1] == bench.clock.virtual - timedelta(minutes=12), "the passes do not grow"
+    assert len(bench.lists.asked) == 30, "and no day is listed meanwhile but the first"
+    bench.lists.away = set()
+    await bench.passes.round()
+    assert f"twilio:{VOICEMAIL.sid}:recorded" in bench.sent(), "though it is older than the pass"
+
+
+async def test_words_of_a_days_voicemails_are_asked_for_some_at_a_time_and_all_within_minutes(bench: Bench) -> None:
+    bench.lists.recordings = [replace(VOICEMAIL, sid=f"RE{n:032}") for n in range(150)]
+    spent = []
+    for _ in range(4):
+        before = len(bench.lists.transcripts_asked)
+        await bench.passes.round()
+        spent.append(len(bench.lists.transcripts_asked) - before)
+        bench.clock.move(60)
+    assert len(set(bench.lists.transcripts_asked)) == 150
+    assert max(spent) <= MOST_TRANSCRIPTS, "requests that a pass may spend on them"
+    assert spent[-1] == 0, "those that have no words yet are asked again within the hour, and not at every pass"
+
+
+async def test_words_that_could_not_be_asked_for_are_asked_for_again_though_their_voicemail_is_older_than_the_pass(
+    bench: Bench,
+) -> None:
+    bench.lists.recordings, bench.lists.away = [VOICEMAIL], {"transcripts"}
+    for _ in range(30):
+        with pytest.raises(ListsAway):
+            await bench.passes.round()
+        bench.clock.move(60)
+    assert len(bench.lists.asked) == 30, "no day is listed meanwhile but the first"
+    bench.lists.away, bench.lists.transcripts = set(), {VOICEMAIL.sid: ListedTranscript("please call after five")}
+    bench.lists.calls, bench.lists.recordings = [], []
+    await bench.passes.round()
+    assert set(bench.sent()) == ALL_IDS | VOICE_IDS
+
+
+async def test_day_that_cannot_be_looked_back_on_is_tried_again_after_the_minutes_own_pass(bench: Bench) -> None:
+    await bench.passes.round()
+    bench.clock.move(3600)
+    bench.clock.is_file, bench.known.away_before = False, bench.clock.virtual - timedelta(hours=20)
+    bench.lists.messages = [replace(STOP, sid="SM" + "9" * 32, at=bench.clock.virtual - timedelta(minutes=2))]
+    with pytest.raises(TransientError, match="too long ago"):
+        await bench.passes.round()
+    assert f"twilio:SM{'9' * 32}:received" in bench.sent()
+    bench.known.away_before, bench.lists.asked = None, []
+    bench.clock.move(60)
+    await bench.passes.round()
+    assert bench.lists.asked == [bench.clock.virtual - timedelta(minutes=11), bench.clock.virtual - timedelta(days=1)]
 
 
 async def test_facts_have_the_ids_of_the_webhooks_that_tell_them(bench: Bench, rig: Rig) -> None:
@@ -209,10 +197,10 @@ async def test_pass_looks_back_ten_minutes_from_the_last_that_finished_over_fail
     second = first + timedelta(seconds=60)
     assert bench.lists.asked[-1] == first - timedelta(minutes=10)
     bench.clock.move(30 * 3600)
-    bench.lists.is_away = True
+    bench.lists.away = {"calls"}
     with pytest.raises(ListsAway):
         await bench.passes.round()
-    bench.lists.is_away = False
+    bench.lists.away = set()
     await bench.restarted().round()
     assert bench.lists.asked[-1] == second - timedelta(minutes=10), "thirty hours, though a first pass looks back a day"
 
@@ -290,9 +278,9 @@ async def test_voicemail_whose_webhooks_were_lost_is_told_with_its_words_under_t
     await bench.passes.round()
     sent = bench.sent()
     assert set(sent) == ALL_IDS | VOICE_IDS
-    asked = bench.lists.transcripts_asked
+    asked = len(bench.lists.transcripts_asked)
     await bench.passes.round()
-    assert bench.lists.transcripts_asked == asked, "what is in Kafka is not asked for"
+    assert len(bench.lists.transcripts_asked) == asked, "what is in Kafka is not asked for"
     form = {"CallSid": CALL, "RecordingSid": VOICEMAIL.sid, "RecordingUrl": VOICEMAIL.url, "RecordingDuration": "20"}
     query = f"?call={CALL}&branch=new-york"
     await rig.twilio(f"recording{query}", {**form, "RecordingStatus": "completed"})

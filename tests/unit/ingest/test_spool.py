@@ -299,7 +299,7 @@ async def test_call_goes_on_with_its_twiml_though_its_event_is_not_safe_and_is_c
     rig: Rig, target: str, why: Exception
 ) -> None:
     route = f"/webhooks/twilio/{target.partition('?')[0]}"
-    rig.ingest.outlet = Outlet(producer=NothingWorks(why), health=rig.health, limit_s=LIMIT_S)
+    rig.goes_through(Outlet(producer=NothingWorks(why), health=rig.health, limit_s=LIMIT_S))
     before = count("ringback_webhooks_unsafe_total", route=route)
     answer = await rig.twilio(target, PHONE[target])
     assert (answer.status, answer.content_type) == (200, "text/xml")
@@ -311,7 +311,7 @@ async def test_call_that_meets_a_kafka_and_a_disk_that_hang_is_answered_within_t
     rig: Rig, tmp_path: Path
 ) -> None:
     spool = HangingDisk(folder=tmp_path, max_bytes=1 << 20, partitions=12, clock=rig.clock)
-    rig.ingest.outlet = Outlet(producer=BrokenKafka(), health=rig.health, limit_s=1.0, spool=spool)
+    rig.goes_through(Outlet(producer=BrokenKafka(), health=rig.health, limit_s=1.0, spool=spool))
     began = monotonic_s()
     answers: list[ClientResponse] = await asyncio.gather(*(rig.twilio(target, form) for target, form in PHONE.items()))
     assert monotonic_s() - began < 2
@@ -319,7 +319,7 @@ async def test_call_that_meets_a_kafka_and_a_disk_that_hang_is_answered_within_t
 
 
 async def test_webhook_that_is_no_part_of_a_call_in_hand_gets_503_when_nothing_takes_it(rig: Rig) -> None:
-    rig.ingest.outlet = Outlet(producer=NothingWorks(TransientError("away")), health=rig.health, limit_s=LIMIT_S)
+    rig.goes_through(Outlet(producer=NothingWorks(TransientError("away")), health=rig.health, limit_s=LIMIT_S))
     status = f"leg?step=status&call={CALL}&branch=new-york&officer=dana-whitfield"
     assert (await rig.twilio(status, {"CallSid": LEG, "From": CALLER, "CallStatus": "no-answer"})).status == 503
     assert (await rig.twilio("call-status", ENDED)).status == 503
