@@ -169,28 +169,20 @@ class Sweeper(Rounds):
         metrics.OUTBOX_PENDING.set(await self._store.outboxes_pending())
         metrics.SETTLING.set(await self._store.calls_settling())
         left = self._clock.real_now() - timedelta(seconds=LEFT_AFTER_S)
-        silent: dict[int, TransientError] = {}
-        stay, batch = 0, SWEEP_BATCH
-        while not self.stopping:
-            found = await self._store.outboxes_left(left, batch, stay)
-            emitted: list[str] = []
-            silent |= await self.each_group(
-                [one for one in found if self._partition_of(one.key) not in silent],
-                partial(self._emit, emitted=emitted),
-                key=lambda one: one.lead_id,
-                group=lambda one: self._partition_of(one.key),
-            )
-            if len(found) < batch:
-                break
-            stay += len(found) - len(emitted)  # so many come first again: they must not hide the others
+        silent = await self.each_left(
+            partial(self._store.outboxes_left, left),
+            self._emit,
+            key=lambda one: one.lead_id,
+            group=lambda one: self._partition_of(one.key),
+            batch=SWEEP_BATCH,
+        )
         _raise_for(silent)
 
-    async def _emit(self, left: LeftOutbox, emitted: list[str]) -> None:
+    async def _emit(self, left: LeftOutbox) -> None:
         lead = await self._store.lead_by_id(left.lead_id)
         if lead is not None and lead.outbox:
             await self._shell.emit(lead)
             metrics.OUTBOX_SWEPT.inc()
-        emitted.append(left.lead_id)
 
 
 def _raise_for(left: Mapping[int, TransientError]) -> None:

@@ -1,5 +1,7 @@
 """`python -m services.notifier`."""
 
+from functools import partial
+
 from schemas.base import EventData
 from schemas.envelope import Event
 from schemas.inbound import ReceiptReceived
@@ -20,6 +22,7 @@ from services.runtime.handled import Handled
 from services.runtime.health import Health
 from services.runtime.lender_file import directory_or_exit
 from services.runtime.offsets import Ends
+from services.runtime.partitions import partition_of
 from services.runtime.producer import KafkaProducer
 
 
@@ -87,7 +90,7 @@ async def notify(settings: NotifierSettings) -> int:
             key_check=key_check(key),
         ),
         tail,
-        OutboxSweep(shell),
+        OutboxSweep(shell, partial(partition_of, partitions=settings.topic_partitions)),
         DoubtSweep(shell, settings.doubt_wait_s),
         touches,
         receipts,

@@ -1,21 +1,20 @@
 """When deliveries are worked on: at once when they arrive, else by looking in the store, urgent ones first."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
 
 from schemas.base import Lane
-from schemas.topics import PARTITIONS
 from services.notifier import metrics
 from services.notifier.adapters.store import LANES, BrokenDelivery, Found
 from services.notifier.domain.delivery import Delivery
 from services.notifier.errors import ProviderAway, UnreadableDocument
 from services.notifier.shell import Shell
 from services.runtime.errors import TransientError
-from services.runtime.partitions import partition_of
 from services.runtime.rounds import Rounds
 
 log = structlog.get_logger(__name__)
@@ -175,31 +174,38 @@ def _count_readable(found: Found) -> int:
 
 
 class OutboxSweep(Rounds):
-    """Emits results that waited: Kafka was away, or whoever saved them ended before it emitted them."""
+    """Emits results that waited: Kafka was away, or whoever saved them ended before it emitted them.
+
+    Args:
+        shell: emits.
+        partition_of: where in `touch-results` a key's records lie.
+    """
 
     name = "outbox sweep"
     period_s = 2.0
     WAITED: Final = timedelta(seconds=3)
     BATCH: Final = 100
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, partition_of: Callable[[bytes], int]) -> None:
         super().__init__(shell.health)
-        self._shell = shell
+        self._shell, self._partition_of = shell, partition_of
 
     async def round(self) -> None:
-        """Emit what has waited long enough that nobody is about to."""
-        older = self._shell.clock.real_now() - self.WAITED
-        found = await self._shell.store.outboxes(older, self.asks_for(self.BATCH))
-        for error in (await self.each_group(found, self._emit, key=touch_of, group=_partition_of)).values():
+        """Emit what has waited long enough that nobody is about to: the partitions side by side, the oldest first.
+
+        Raises:
+            TransientError: MongoDB is away, or at least one partition of `touch-results`; the others are emitted.
+        """
+        find = partial(self._shell.store.outboxes, self._shell.clock.real_now() - self.WAITED)
+        left = await self.each_left(find, self._emit, key=touch_of, group=self._group_of, batch=self.BATCH)
+        for error in left.values():
             raise error
 
     async def _emit(self, found: Delivery | BrokenDelivery) -> None:
         await self._shell.results.emit(readable(found))
 
-
-def _partition_of(found: Delivery | BrokenDelivery) -> int | None:
-    """Return the partition that a delivery's results go to."""
-    return partition_of(found.key.encode(), PARTITIONS) if isinstance(found, Delivery) else None
+    def _group_of(self, found: Delivery | BrokenDelivery) -> int | None:
+        return self._partition_of(found.key.encode()) if isinstance(found, Delivery) else None
 
 
 class DoubtSweep(Rounds):

@@ -7,7 +7,7 @@ nobody from the others of its round.
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from itertools import chain
 from typing import Final, TypeVar
 
@@ -196,6 +196,46 @@ class Rounds(Resource, ABC):
 
         ends = await asyncio.gather(*(work_off(of_group) for of_group in groups.values()))
         return {name: error for name, error in zip(groups, ends, strict=True) if error is not None}
+
+    async def each_left(
+        self,
+        find: Callable[[int, int], Awaitable[Sequence[T]]],
+        work: Callable[[T], Awaitable[object]],
+        key: Callable[[T], str],
+        group: Callable[[T], G],
+        batch: int,
+    ) -> dict[G, TransientError]:
+        """Do `work` for all that a store has left to do, a batch at a time, as `each_group` does each batch.
+
+        Args:
+            find: returns at least so many items, the oldest first, after so many others; fewer where there are no more.
+            work: takes an item out of what `find` returns; raises when it cannot.
+            key: an item's name, for the log and for knowing it again.
+            group: what items may wait for together, such as a partition.
+            batch: how many items are asked for at a time.
+
+        Returns:
+            The groups that were left, and why.
+        """
+        left: dict[G, TransientError] = {}
+        stay = done = 0
+
+        async def and_count(item: T) -> None:
+            nonlocal done
+            await work(item)
+            done += 1
+
+        while not self.stopping:
+            self._health.beat(self.name)
+            done = 0
+            found = await find(batch, stay)
+            left |= await self.each_group(
+                [item for item in found if group(item) not in left], and_count, key=key, group=group
+            )
+            if len(found) < batch:
+                break
+            stay += len(found) - done  # so many come first again: they must not hide the others
+        return left
 
     def _apart(self, items: Iterable[T], key: Callable[[T], str]) -> tuple[deque[T], deque[T]]:
         """Return the items that have not failed, in their order, and those that have, the longest ago first."""

@@ -62,7 +62,7 @@ async def look(rig: Rig, dispatcher: Dispatcher) -> None:
         await eventually(lambda: at_rest(rig), 10)
         if not await due(rig):
             break
-    await OutboxSweep(rig.shell).round()
+    await OutboxSweep(rig.shell, lambda _: 0).round()
     for _ in range(1 + TEXTS // DoubtSweep.BATCH):
         await DoubtSweep(rig.shell, 60).round()
 

@@ -145,6 +145,7 @@ async def test_outbox_is_pulled_entry_by_entry_and_its_mark_goes_with_the_last(s
     (waiting,) = await store.outboxes(REAL + timedelta(seconds=1), 10)
     assert isinstance(waiting, Delivery)
     assert await store.outboxes(REAL, 10) == []
+    assert await store.outboxes(REAL + timedelta(seconds=1), 10, 1) == [], "after the first there is no other"
     assert await store.busy(OPEN) == "results not emitted"
     await store.pull(waiting, ["another id"])
     assert len(await store.outboxes(REAL + timedelta(seconds=1), 10)) == 1

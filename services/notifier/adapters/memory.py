@@ -138,12 +138,12 @@ class MemoryDeliveries:
                 found.append(replace(claimed, rev=claimed.rev + 1))
         return found
 
-    async def outboxes(self, older_than_real: datetime, limit: int) -> Found:
+    async def outboxes(self, older_than_real: datetime, limit: int, skip: int = 0) -> Found:
         """Return deliveries whose results have waited."""
         self._answer()
         waiting = [doc for doc in self.deliveries.values() if "outbox_since_real" in doc]
         old = [doc for doc in waiting if doc["outbox_since_real"] < older_than_real]
-        return _first(sorted(old, key=lambda doc: doc["outbox_since_real"]), limit)
+        return _first(sorted(old, key=lambda doc: (doc["outbox_since_real"], doc["_id"]))[skip:], limit)
 
     async def in_doubt(self, post_by_before_real: datetime, limit: int) -> Found:
         """Return deliveries still posting."""

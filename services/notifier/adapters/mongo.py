@@ -184,21 +184,21 @@ class MongoDeliveries:
     async def _claim(self, claimed: Delivery) -> Delivery | None:
         return replace(claimed, rev=claimed.rev + 1) if await self.save(claimed) == "saved" else None
 
-    async def outboxes(self, older_than_real: datetime, limit: int) -> Found:
+    async def outboxes(self, older_than_real: datetime, limit: int, skip: int = 0) -> Found:
         """Return deliveries whose results have waited."""
-        return await self._many({"outbox_since_real": {"$lt": older_than_real}}, "outbox_since_real", limit)
+        return await self._many({"outbox_since_real": {"$lt": older_than_real}}, "outbox_since_real", limit, skip)
 
     async def in_doubt(self, post_by_before_real: datetime, limit: int) -> Found:
         """Return deliveries still posting long after they should have been."""
         query = {"post_by_real": {"$lt": post_by_before_real}, "state": DeliveryState.POSTING.value}
         return await self._many(query, "post_by_real", limit)
 
-    async def _many(self, query: Document, order: str, limit: int) -> Found:
+    async def _many(self, query: Document, order: str, limit: int, skip: int = 0) -> Found:
         broken: list[BrokenDelivery] = []
         while True:
             passed = {"_id": {"$nin": [one.touch_id for one in broken]}} if broken else {}
             with mongo_errors():
-                cursor = self._deliveries.find({**query, **passed}).sort(order, ASCENDING).limit(limit)
+                cursor = self._deliveries.find({**query, **passed}).sort(order, ASCENDING).skip(skip).limit(limit)
                 found = [delivery_or_broken(doc) for doc in await cursor.to_list(limit)]
             readable = [one for one in found if isinstance(one, Delivery)]
             broken += [one for one in found if isinstance(one, BrokenDelivery)]

@@ -96,8 +96,8 @@ class DeliveryStore(Protocol):
         It is full at first, holds `burst` and gains `rate` a second, in real time.
         """
 
-    async def outboxes(self, older_than_real: datetime, limit: int) -> Found:
-        """Return deliveries whose results have waited since before then, the longest waiting first."""
+    async def outboxes(self, older_than_real: datetime, limit: int, skip: int = 0) -> Found:
+        """Return deliveries whose results have waited since before then, the longest waiting first, after so many others."""
 
     async def pull(self, delivery: Delivery, ids: Sequence[str]) -> None:
         """Move results that the broker has acknowledged from `outbox` to `told`."""

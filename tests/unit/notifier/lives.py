@@ -201,7 +201,7 @@ class Life:
         with suppress(TransientError):
             await self.dispatcher.round()
         await self._rest()
-        for sweep in (OutboxSweep(self.rig.shell), DoubtSweep(self.rig.shell, DOUBT_WAIT_S)):
+        for sweep in (OutboxSweep(self.rig.shell, lambda _: 0), DoubtSweep(self.rig.shell, DOUBT_WAIT_S)):
             with suppress(TransientError):
                 await sweep.round()
 

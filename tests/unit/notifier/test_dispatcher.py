@@ -49,7 +49,7 @@ class SlowProvider(FakeProvider):
 async def dispatcher(rig: Rig) -> AsyncIterator[Dispatcher]:
     """A running dispatcher with its sweeps, as the service runs them."""
     made = Dispatcher(rig.shell, senders=4)
-    parts = [made, OutboxSweep(rig.shell), DoubtSweep(rig.shell, wait_s=0)]
+    parts = [made, OutboxSweep(rig.shell, lambda _: 0), DoubtSweep(rig.shell, wait_s=0)]
     for part in parts:
         part.period_s = 0.02
         await part.start()
