@@ -4,17 +4,18 @@ For each topic and each of its consumers a scene is played as it should be, and 
 sent together, delivered once more at each later point. What is stored and what was emitted must be the same.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pytest
 
 from schemas.base import EventData
 from schemas.calls import CallFact
 from schemas.envelope import Event, Wire, encode
-from schemas.inbound import ReceiptReceived, ReplyReceived
+from schemas.inbound import ReceiptReceived, ReplyLookedAt, ReplyReceived
 from schemas.leads import LeadContacted, LeadEvent, LeadOpened, LeadReplied
 from schemas.topics import TOPICS
 from schemas.touches import (
@@ -28,14 +29,22 @@ from schemas.touches import (
     TouchSuppressed,
     TouchTaskRequested,
 )
+from services.leads.unread import Unread
+from services.notifier.adapters.replies_tail import KafkaTail
+from services.runtime.errors import PermanentError
+from services.runtime.health import Health
+from services.runtime.partitions import partition_of
 from services.sequencer.shell import handler
-from tests.unit.leads.events import CALLER, InboundCall, at, text
+from tests.infra.polling import eventually
+from tests.unit.leads.events import CALLER, LENDER, InboundCall, at, text
 from tests.unit.leads.events import event as leads_event
+from tests.unit.leads.rig import NUMBER_KEY, leads_in
 from tests.unit.leads.rig import Rig as LeadsRig
-from tests.unit.leads.rig import leads_in
+from tests.unit.leads.test_unread import Unreadable
 from tests.unit.notifier.build import OPEN, receipt, touch
 from tests.unit.notifier.build import event as touch_event
 from tests.unit.notifier.rig import Rig as NotifierRig
+from tests.unit.notifier.test_replies_tail import NAMES, Cluster, asked_again, make_fast
 from tests.unit.sequencer.build import CADENCES, T0, envelope, lead, result, tick
 from tests.unit.sequencer.test_timekeeper import Rig as TimekeeperRig
 
@@ -114,11 +123,23 @@ async def calls(_: Leads) -> Sequence[Given]:
     ]
 
 
+def looked_at(offset: int, how: Literal["replayed", "dropped"]) -> Given:
+    """Somebody has looked at a text that had become a dead letter."""
+    data = ReplyLookedAt(partition=3, offset=offset, how=how, looked_at=at(600))
+    return leads_event(f"replies:3:{offset}:{how}", data, 600)
+
+
 async def texts(leads: Leads) -> Sequence[Given]:
-    """After a missed call: a question, STOP, START and STOP again."""
+    """After a missed call and two dead letters: a question, STOP, START, one is replayed, the other dropped, and STOP."""
     await leads.rig.give(*InboundCall().missed())
-    words = ("What are your rates?", "STOP", "START", "Call me", "STOP")
-    return [text(word, f"SM{n}", 120.0 + n) for n, word in enumerate(words)]
+    for offset in (41, 57):
+        record = Unreadable(offset=offset)
+        await Unread(leads.rig.store, leads.rig.clock, NUMBER_KEY).before_dead_letter(record, PermanentError("unread"))
+    first, stop, start, call_me, last = (
+        text(word, f"SM{n}", 120.0 + n)
+        for n, word in enumerate(("What are your rates?", "STOP", "START", "Call me", "STOP"))
+    )
+    return [first, looked_at(41, "replayed"), stop, start, looked_at(57, "dropped"), call_me, last]
 
 
 async def results(leads: Leads) -> Sequence[Given]:
@@ -266,9 +287,48 @@ class Timekeeper:
         return await self.rig.store.next_due(), once([encode(one) for one in self.rig.producer.sent])
 
 
+@dataclass
+class TailOfReplies:
+    """The notifier's tail, which reads what is there, and then forgets what the leads service finishes."""
+
+    cluster: Cluster = field(default_factory=Cluster)
+
+    async def begin(self) -> Sequence[Given]:
+        """Two texts, and a dead letter that is looked at."""
+        return [text("hello", "SM1"), looked_at(41, "dropped"), text("STOP", "SM2")]
+
+    async def give(self, event: Given) -> None:
+        """Have it in the topic."""
+        partition = partition_of(event.key, len(NAMES))
+        self.cluster.records[NAMES[partition]].append((event.key.decode(), event.id))
+
+    async def state(self) -> object:
+        """Return what it holds against the caller before the leads service has finished it, and afterwards."""
+        key, cluster = f"{LENDER}:{CALLER}", self.cluster
+        tail = KafkaTail(
+            consumer=cluster,
+            offsets=cluster,
+            group="ringback-leads",
+            partitions=len(NAMES),
+            health=Health(not_ready={}),
+        )
+        await tail.start()
+        reading = asyncio.create_task(tail.run())
+        await eventually(lambda: tail.of(key).complete)
+        held = tail.of(key).replies
+        cluster.applied = {name: len(records) for name, records in cluster.records.items()}
+        await asked_again(cluster, 3)
+        forgotten = tail.of(key).replies
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        assert held
+        return held, forgotten
+
+
 CONSUMERS: Mapping[tuple[str, str], Callable[[], Consumer]] = {
     (CallFact.TOPIC, "leads"): lambda: Leads(calls),
     (ReplyReceived.TOPIC, "leads"): lambda: Leads(texts),
+    (ReplyReceived.TOPIC, "tail of the notifier"): TailOfReplies,
     (TouchResult.TOPIC, "leads"): lambda: Leads(results),
     (LeadEvent.TOPIC, "sequencer"): Sequencer,
     (TouchResult.TOPIC, "sequencer"): Sequencer,
@@ -277,7 +337,12 @@ CONSUMERS: Mapping[tuple[str, str], Callable[[], Consumer]] = {
     (ReceiptReceived.TOPIC, "notifier-receipts"): lambda: Notifier(receipts),
     (TimerSet.TOPIC, "timekeeper"): Timekeeper,
 }
-"""Every consumer group of every topic. The notifier's tail of `replies` knows each by its id: see its own tests."""
+"""Every consumer group of every topic, and the notifier's tail of `replies`, which is in none."""
+
+
+@pytest.fixture(autouse=True)
+def _fast_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_fast(monkeypatch)
 
 
 def test_every_topic_but_dead_letters_and_the_changelog_has_a_consumer_here() -> None:

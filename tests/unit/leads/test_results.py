@@ -126,6 +126,17 @@ async def test_text_not_sent_makes_no_task_for_a_borrower_whom_a_person_has_reac
     assert "task" not in rig.lead()
 
 
+@pytest.mark.parametrize("has_task", [True, False])
+async def test_text_not_sent_changes_no_task_of_a_closed_lead(rig: Rig, has_task: bool) -> None:
+    await rig.give(*InboundCall().missed())
+    rig.lead()["status"] = "closed"
+    if not has_task:
+        del rig.lead()["task"]
+    before = rig.lead().get("task")
+    assert await rig.give(_text_not_sent(rig)) == [ignored("task_done")]
+    assert rig.lead().get("task") == before
+
+
 async def test_text_not_sent_does_not_raise_the_task_of_a_borrower_who_opted_out(rig: Rig) -> None:
     await rig.give(*InboundCall().missed(), text("STOP"))
     assert await rig.give(_text_not_sent(rig)) == [ignored("texting_stopped")]
