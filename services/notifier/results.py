@@ -14,7 +14,7 @@ from services.notifier.adapters.store import DeliveryStore, Saved
 from services.notifier.domain.delivery import Delivery, DeliveryState, Result
 from services.notifier.domain.facts import DeliveryFact, ReceiptCame
 from services.notifier.domain.machine import Decision, decide
-from services.notifier.domain.twilio_codes import meaning_of_receipt
+from services.notifier.domain.twilio_codes import UNREGISTERED_NUMBER, meaning_of_receipt
 from services.policy.directory import Directory
 from services.runtime.clock import Clock
 from services.runtime.errors import TransientError
@@ -159,7 +159,7 @@ class DeliveryResults:
     def _count_undelivered(self, delivery: Delivery) -> None:
         why = meaning_of_receipt(delivery.error_code)
         metrics.UNDELIVERED.labels(why).inc()
-        if why == "configuration":
+        if why == "configuration" or delivery.error_code == UNREGISTERED_NUMBER:
             # Each text that goes fails like this one until a person corrects the account or the number's registration.
             log.error("provider_configuration", code=delivery.error_code)
 

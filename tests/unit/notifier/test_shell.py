@@ -14,6 +14,7 @@ from services.notifier.adapters.twilio import FakeProvider, MayWrite
 from services.notifier.domain.delivery import Delivery, DeliveryState, RenderedText
 from services.notifier.domain.facts import LeftInDoubt, NotSent, Refused, SendOutcome
 from services.notifier.domain.gate import Tail
+from services.notifier.domain.twilio_codes import meaning_of_error
 from services.notifier.last_look import READ_FRESH_S
 from services.notifier.shell import POST_WITHIN_S
 from services.runtime.handled import APPLIED, ignored
@@ -267,6 +268,14 @@ async def test_wrong_configuration_is_unready_until_a_text_is_taken_again(rig: R
     assert "20003" in rig.health.not_ready["twilio"]
     rig.clock.virtual = waiting.not_before
     await rig.again()
+    assert "twilio" not in rig.health.not_ready
+
+
+async def test_caller_in_a_country_that_the_account_does_not_text_is_refused_and_the_notifier_stays_ready(
+    rig: Rig,
+) -> None:
+    rig.provider.answers = [meaning_of_error(400, 21408)]
+    assert (await rig.run()).state is DeliveryState.FAILED
     assert "twilio" not in rig.health.not_ready
 
 

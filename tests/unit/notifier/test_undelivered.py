@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from schemas.touches import TouchDue, TouchFailed, TouchTaskRequested
 from services.notifier.domain.delivery import DeliveryState
@@ -93,6 +94,16 @@ async def test_undelivered_text_is_counted_by_what_its_code_means(rig: Rig) -> N
     await rig.run()
     await undelivered(rig, touch(), 30006)
     assert REGISTRY.get_sample_value("ringback_undelivered_total", {"why": "landline"}) == before + 1
+
+
+@pytest.mark.parametrize("code", [30034, 30035])
+async def test_text_that_our_registration_kept_from_arriving_is_logged_as_a_matter_of_configuration(
+    rig: Rig, code: int
+) -> None:
+    await rig.run()
+    with capture_logs() as logs:
+        await undelivered(rig, touch(), code)
+    assert [one["code"] for one in logs if one["event"] == "provider_configuration"] == [code]
 
 
 async def test_opt_out_at_the_carrier_asks_for_no_task(rig: Rig) -> None:
