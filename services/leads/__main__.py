@@ -10,6 +10,7 @@ from services.leads.adapters.fact_offsets import KafkaFactOffsets
 from services.leads.adapters.mongo import MongoLeads
 from services.leads.assignment import Assigner
 from services.leads.connections import Connections
+from services.leads.departures import Departures
 from services.leads.rounds import Settler, Sweeper, Undecided, busy_with
 from services.leads.settings import LeadsSettings
 from services.leads.shell import Shell
@@ -67,6 +68,14 @@ async def run_leads(settings: LeadsSettings) -> int:
         Settler(store=store, shell=shell, clock=clock, health=health, reading=reading),
         Undecided(store=store, shell=shell, clock=clock, health=health, reading=reading),
         Sweeper(store=store, shell=shell, clock=clock, health=health, partition_of=reading.partition_of),
+        Departures(
+            store=store,
+            shell=shell,
+            clock=clock,
+            health=health,
+            lender_id=directory.lender_id,
+            present=[person.id for person in directory.officers],
+        ),
     ]
     return await service.run("leads", settings, health, parts)
 

@@ -26,7 +26,7 @@ from services.leads.changes import LeadChanges, tries
 from services.leads.domain import call_outcome, messages, recovery
 from services.leads.domain.model import Call, Cause, Lead, LeadChange
 from services.leads.domain.touches import apply_result, is_opt_out
-from services.leads.errors import TooMuchContention
+from services.leads.errors import NobodyTakesIt, TooMuchContention
 from services.leads.texts import EARLIER_TEXTS_LIMIT, Texts
 from services.leads.unread import Unread
 from services.policy.directory import Directory
@@ -278,6 +278,19 @@ class Shell:
     async def emit(self, lead: Lead) -> None:
         """Send a stored lead's outbox; for the sweeper."""
         await self._changes.emit(lead)
+
+    async def replace_owner(self, lead_id: str) -> None:
+        """Give a lead with an open task to somebody of its branch, if its owner has left.
+
+        Raises:
+            NobodyTakesIt: its branch has no officers.
+        """
+        lead = await self._store.lead_by_id(lead_id)
+        if lead is None or lead.task is None:
+            return
+        cause = Cause(f"{lead_id}:{lead.owner_id}:left")
+        if not await self._texts.own(lead, cause, self._clock.now(), dialled=None):
+            raise NobodyTakesIt(f"lead {lead_id} of branch {lead.branch_id}")
 
     # --- touches -----------------------------------------------------------------------------------------------------
 

@@ -120,10 +120,10 @@ class Texts:
         await self.own(found.lead, reply.cause, reply.at, dialled=reply.to)
         return found
 
-    async def own(self, lead: Lead, cause: Cause, at: datetime, *, dialled: str | None) -> None:
-        """Give a lead to somebody where it has nobody, or an officer who has left."""
+    async def own(self, lead: Lead, cause: Cause, at: datetime, *, dialled: str | None) -> bool:
+        """Give a lead to somebody where it has nobody, or an officer who has left; return whether it has somebody now."""
         if self._assigner.is_here(lead.owner_id):
-            return
+            return True
         gone, place = lead.owner_id, self._assigner.place(at, lead.caller, lead.branch_id, dialled=dialled)
         owner_id = await self._assigner.take(place, f"{cause.id}:owner", self._clock.now())
         if owner_id is not None:
@@ -132,6 +132,7 @@ class Texts:
                 lead.caller,
                 lambda newest: reassign(newest, owner_id, in_place_of=gone, cause=cause, now=self._clock.now()),
             )
+        return owner_id is not None
 
     def suppression(self, lender_id: str, caller: str) -> str:
         """Return the id under which a number is suppressed."""

@@ -197,6 +197,16 @@ class MemoryLeads:
         found.sort(key=lambda lead: lead["outbox_since"])
         return [left_outbox(lead) for lead in found[skip : skip + limit]]
 
+    async def leads_of_others(self, lender_id: str, present: Sequence[str], limit: int, skip: int = 0) -> list[str]:
+        """Return leads with a task whose owner has left."""
+        await self._ask("leads_of_others")
+        found = sorted(
+            name
+            for name, lead in self.leads.items()
+            if lead["lender_id"] == lender_id and "task" in lead and lead.get("owner_id") not in (*present, None)
+        )
+        return found[skip : skip + limit]
+
     async def outboxes_pending(self) -> int:
         """Count leads with an outbox."""
         await self._ask("outboxes_pending")

@@ -202,6 +202,17 @@ class MongoLeads:
             )
             return [left_outbox(found) for found in await cursor.skip(skip).limit(limit).to_list(limit)]
 
+    async def leads_of_others(self, lender_id: str, present: Sequence[str], limit: int, skip: int = 0) -> list[str]:
+        """Return leads with a task whose owner has left, in the index's order."""
+        others = {
+            "owner_id": {"$nin": [*present, None]},
+            "task.state": {"$in": ["open", "claimed"]},
+            "lender_id": lender_id,
+        }
+        with mongo_errors():
+            cursor = self._leads.find(others, {"_id": 1}).sort("owner_id", ASCENDING).skip(skip).limit(limit)
+            return [found["_id"] for found in await cursor.to_list(limit)]
+
     async def outboxes_pending(self) -> int:
         """Count leads with an outbox."""
         with mongo_errors():

@@ -83,6 +83,9 @@ class LeadStore(Protocol):
     async def outboxes_left(self, since: datetime, limit: int, skip: int = 0) -> list[LeftOutbox]:
         """Return the leads whose outbox has held something since (real) or longer, the oldest first, after so many others."""
 
+    async def leads_of_others(self, lender_id: str, present: Sequence[str], limit: int, skip: int = 0) -> list[str]:
+        """Return a lender's leads with a task whose owner is none of these, always in one order, after so many others."""
+
     async def outboxes_pending(self) -> int:
         """Return how many leads have something to emit."""
 

@@ -64,7 +64,8 @@ class MongoDeliveries:
             if stored.get("check") != key_check:
                 raise NumberKeyDiffers("RINGBACK_NUMBER_KEY differs from the key that `suppressions` were written with")
             make = self._deliveries.create_index
-            await make([("state", ASCENDING), ("lane", ASCENDING), ("not_before", ASCENDING)])
+            # `branch_id` comes last: the many of a branch that may send no more now are passed over in the index.
+            await make([("state", ASCENDING), ("lane", ASCENDING), ("not_before", ASCENDING), ("branch_id", ASCENDING)])
             accepted = {"state": DeliveryState.ACCEPTED.value}
             await make(
                 [("state", ASCENDING), ("lane", ASCENDING), ("expires_at", ASCENDING)], partialFilterExpression=accepted

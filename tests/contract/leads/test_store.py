@@ -27,6 +27,7 @@ from services.policy.optout import Keyword
 from services.runtime.mongo_errors import StoreAway, StoreRefused
 from tests.contract.leads.conftest import Documents
 from tests.infra import providers
+from tests.infra.profile import profiled
 
 NOW = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
 CALLER = "+17185550134"
@@ -351,6 +352,34 @@ async def test_store_that_is_away_is_a_transient_error_of_ours() -> None:
 async def test_document_that_can_never_be_stored_is_a_permanent_error_of_ours(store: LeadStore) -> None:
     with pytest.raises(StoreRefused):
         await store.put_message(_reply("m1", NOW, body="x" * 16 * 1024 * 1024))
+
+
+async def test_lead_with_a_task_whose_owner_has_left_is_found_and_no_other(store: LeadStore) -> None:
+    left = [_lead(f"L{n}", f"+1718555{n:04}", owner_id="left", task=TASK) for n in range(2)]
+    claimed = _lead("L2", "+17185550002", owner_id="left too", task=replace(TASK, state="claimed"))
+    others = [
+        _lead("L3", "+17185550003", owner_id="dana", task=TASK),
+        _lead("L4", "+17185550004", owner_id="left"),
+        _lead("L5", "+17185550005", task=TASK),
+        replace(_lead("L6", "+17185550006", owner_id="left", task=TASK), lender_id="another"),
+    ]
+    for lead in (*left, claimed, *others):
+        assert await store.insert_lead(lead, NOW)
+    found = await store.leads_of_others("larkspur", ["dana", "june"], 10)
+    assert (set(found), len(found)) == ({"L0", "L1", "L2"}, 3)
+    pages = [await store.leads_of_others("larkspur", ["dana", "june"], 2, skip) for skip in (0, 2)]
+    assert [*pages[0], *pages[1]] == found
+
+
+async def test_leads_of_who_has_left_are_found_without_a_look_at_others(mongo: providers.Mongo, database: Any) -> None:
+    real = MongoLeads(mongo.url, database.name)
+    await real.start()
+    for n in range(50):
+        await real.insert_lead(_lead(f"L{n}", f"+1718555{n:04}", owner_id="dana" if n else "left", task=TASK), NOW)
+    async with profiled(database, "leads") as profile:
+        assert await real.leads_of_others("larkspur", ["dana", "june"], 10) == ["L0"]
+        assert await profile.examined() == 1
+    await real.stop()
 
 
 async def test_settling_and_sweeping_are_found_by_index(mongo: providers.Mongo, database: Any) -> None:
