@@ -256,6 +256,7 @@ async def test_outbox_and_doubt_that_cannot_be_read_are_told_apart_and_take_nobo
     for found, name in ((await store.outboxes(later, 1), "touch-2"), (await store.in_doubt(later, 1), "touch-3")):
         assert [one.touch_id for one in found if isinstance(one, Delivery)] == [name]
         assert [one.touch_id for one in found if isinstance(one, BrokenDelivery)] == ["touch-1"]
+    assert [one.touch_id for one in await store.outboxes(later, 1, 1)] == ["touch-2"], "the broken one was passed"
 
 
 async def test_asking_for_a_delivery_or_a_card_that_cannot_be_read_says_so(store: DeliveryStore, put: Put) -> None:
