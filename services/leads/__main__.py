@@ -11,6 +11,7 @@ from services.leads.adapters.mongo import MongoLeads
 from services.leads.assignment import Assigner
 from services.leads.connections import Connections
 from services.leads.departures import Departures
+from services.leads.outages import Outages
 from services.leads.rounds import Settler, Sweeper, Undecided, busy_with
 from services.leads.settings import LeadsSettings
 from services.leads.shell import Shell
@@ -61,11 +62,13 @@ async def run_leads(settings: LeadsSettings) -> int:
         servers=servers,
         topics=settings.topics(*TOPICS, LeadEvent.TOPIC),
     )
+    outages = Outages(clock=clock, health=health, reading=reading)
     parts: list[service.Part] = [
         connections,
         reading,
         loop,
-        Settler(store=store, shell=shell, clock=clock, health=health, reading=reading),
+        outages,
+        Settler(store=store, shell=shell, clock=clock, health=health, reading=reading, outages=outages),
         Undecided(store=store, shell=shell, clock=clock, health=health, reading=reading),
         Sweeper(store=store, shell=shell, clock=clock, health=health, partition_of=reading.partition_of),
         Departures(

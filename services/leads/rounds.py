@@ -14,6 +14,7 @@ from services.leads import metrics
 from services.leads.adapters.fact_offsets import TOPIC, FactOffsets
 from services.leads.adapters.store import LeadStore
 from services.leads.domain.model import DueCall, LeftOutbox
+from services.leads.outages import Outages
 from services.leads.shell import DECISION_LEASE_S, Shell
 from services.runtime.clock import Clock
 from services.runtime.errors import TransientError
@@ -36,7 +37,8 @@ class Settler(Rounds):
 
     A call is decided only once everything that stood in both its partitions when it was due is finished: the caller's,
     and the call's own, which has the facts that name no caller. After an outage the proof of an answer may be waiting
-    there, in this instance's partition or in another's. One partition that is not read keeps no other call waiting.
+    there, in this instance's partition or in another's, or in ingest's spool: where a partition has not answered, what it
+    holds counts only a while after it answers again. One partition that is not read keeps no other call waiting.
 
     Args:
         store: of the calls.
@@ -44,14 +46,25 @@ class Settler(Rounds):
         clock: `settle_at` is counted in real time.
         health: where a round that fails says so.
         reading: how far the facts are read.
+        outages: where they may not be in Kafka yet.
     """
 
     name = "settler"
     period_s = 0.25
 
-    def __init__(self, *, store: LeadStore, shell: Shell, clock: Clock, health: Health, reading: FactOffsets) -> None:
+    def __init__(
+        self,
+        *,
+        store: LeadStore,
+        shell: Shell,
+        clock: Clock,
+        health: Health,
+        reading: FactOffsets,
+        outages: Outages,
+    ) -> None:
         super().__init__(health)
         self._store, self._shell, self._clock, self._reading = store, shell, clock, reading
+        self._outages = outages
         self._needed: dict[tuple[str, datetime], Mapping[int, int]] = {}
         self._waiting = 0
 
@@ -92,12 +105,13 @@ class Settler(Rounds):
         """Note where a call's partitions ended once it was due. A fact that comes later moves `settle_at`: noted anew."""
         due = {(call.key, call.settle_at) for call in undecided}
         self._needed = {call: ends for call, ends in self._needed.items() if call in due}
-        fresh = due - self._needed.keys()
+        fresh = {(key, at) for key, at in due - self._needed.keys() if self._outages.are_over(where[key], at)}
         asked = frozenset().union(*(where[key] for key, _ in fresh))
         ends = await self._reading.ends(asked) if asked else {}
+        self._outages.note(ends)  # one that answers again at this very moment counts only later
         for key, settle_at in fresh:
             known = {partition: end for partition in where[key] if (end := ends.get(partition)) is not None}
-            if len(known) == len(where[key]):
+            if len(known) == len(where[key]) and self._outages.are_over(where[key], settle_at):
                 self._needed[key, settle_at] = known
 
     async def _settle(self, due: DueCall, now: datetime) -> None:

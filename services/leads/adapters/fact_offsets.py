@@ -22,7 +22,13 @@ TOPIC: Final = CallFact.TOPIC
 
 
 class FactOffsets(Protocol):
-    """Offsets of `call-events`; None means not known now, and what is not known counts as unread."""
+    """Offsets of `call-events`; None means not known now, and what is not known counts as unread.
+
+    Attributes:
+        partitions: how many there are.
+    """
+
+    partitions: int
 
     def mine(self) -> frozenset[int]:
         """Return the partitions that this instance owns."""
@@ -48,7 +54,7 @@ class KafkaFactOffsets(Resource):
     """
 
     def __init__(self, *, loop: ConsumerLoop, ends: Ends, group: str, partitions: int) -> None:
-        self._loop, self._ends, self._group, self._partitions = loop, ends, group, partitions
+        self._loop, self._ends, self._group, self.partitions = loop, ends, group, partitions
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -60,7 +66,7 @@ class KafkaFactOffsets(Resource):
 
     def partition_of(self, key: bytes) -> int:
         """Return the partition that a key's records lie in."""
-        return partition_of(key, self._partitions)
+        return partition_of(key, self.partitions)
 
     async def ends(self, partitions: Collection[int]) -> Mapping[int, int | None]:
         """Return the offset after the last record of each partition."""

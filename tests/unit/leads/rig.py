@@ -12,6 +12,7 @@ from schemas.envelope import Event, Wire, decode
 from schemas.leads import LeadEvent
 from services.leads.adapters.memory import MemoryLeads
 from services.leads.assignment import Assigner
+from services.leads.outages import Outages
 from services.leads.rounds import Settler, Sweeper, Undecided
 from services.leads.shell import Shell
 from services.policy.directory import Directory, load_directory
@@ -77,14 +78,13 @@ class Rig:
     reading: FakeFactOffsets = field(default_factory=FakeFactOffsets)
 
     def __post_init__(self) -> None:
+        self.outages = Outages(clock=self.clock, health=self.health, reading=self.reading)
         self.restart()
 
     def restart(self) -> None:
         """Forget everything that is not stored, as a new process would."""
         self.shell = self.instance()
-        self.settler = Settler(
-            store=self.store, shell=self.shell, clock=self.clock, health=self.health, reading=self.reading
-        )
+        self.settler = self.other_settler(self.shell)
         self.undecided = Undecided(
             store=self.store, shell=self.shell, clock=self.clock, health=self.health, reading=self.reading
         )
@@ -107,8 +107,20 @@ class Rig:
             partition_of=self.reading.partition_of,
         )
 
+    def other_settler(self, shell: Shell) -> Settler:
+        """Return the settler of an instance."""
+        return Settler(
+            store=self.store,
+            shell=shell,
+            clock=self.clock,
+            health=self.health,
+            reading=self.reading,
+            outages=self.outages,
+        )
+
     async def seed(self) -> None:
         await Assigner(self.store, self.lender).seed()
+        await self.outages.start()
 
     async def give(self, *events: Event[EventData]) -> list[Handled]:
         return [await self.shell.handle(one) for one in events]
@@ -116,6 +128,7 @@ class Rig:
     async def settle(self, after_s: float) -> None:
         """Let time pass, then settle what is due."""
         self.clock.move(after_s)
+        await self.outages.round()
         await self.settler.round()
 
     async def sweep(self, after_s: float) -> None:

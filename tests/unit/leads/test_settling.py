@@ -6,11 +6,11 @@ import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
 from services.leads import rounds
-from services.leads.rounds import UNDECIDED, Settler, Undecided, partitions_of
+from services.leads.rounds import UNDECIDED, Undecided, partitions_of
 from services.policy.suppression import suppression_id
 from services.runtime.partitions import partition_of
 from tests.unit.leads.events import CALLER, LENDER, InboundCall, text
-from tests.unit.leads.rig import NUMBER_KEY, FakeFactOffsets, Rig
+from tests.unit.leads.rig import NUMBER_KEY, Rig
 
 CALL = InboundCall()
 
@@ -207,10 +207,7 @@ async def test_call_that_still_goes_on_is_not_undecided(rig: Rig) -> None:
 
 async def test_two_settlers_decide_a_call_once(rig: Rig) -> None:
     await _ended(rig)
-    other = Settler(
-        store=rig.store, shell=rig.instance(), clock=rig.clock, health=rig.health, reading=FakeFactOffsets()
-    )
-    await other.round()
+    await rig.other_settler(rig.instance()).round()
     await rig.settle(0)
     assert rig.types == ["lead.opened", "lead.assigned"]
 
