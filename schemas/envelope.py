@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -19,6 +19,7 @@ T = TypeVar("T", bound=EventData, covariant=True)
 
 _INBOUND: tuple[type[EventData], ...] = (ReplyReceived, ReplyLookedAt, ReceiptReceived)
 _MODELS: tuple[type[EventData], ...] = (*CALL_EVENTS, *_INBOUND, *LEAD_EVENTS, *TOUCH_EVENTS)
+STOOD: Final = "ce_ringbackstood"
 EVENTS: Mapping[str, type[EventData]] = {model.TYPE: model for model in _MODELS}
 """Every event type there is, by its `ce_type`."""
 
@@ -44,6 +45,8 @@ class Event(Generic[T]):
     branch_id: str = ""
     received_at: datetime | None = None
     traceparent: str = ""
+    first_stood: tuple[int, int] | None = None
+    """Of a text that was replayed from a dead letter: the partition and offset at which it stood first."""
 
     @property
     def type(self) -> str:
@@ -99,7 +102,14 @@ def encode(event: Event[EventData]) -> Wire:
         headers.append(("ce_ringbackreceived", event.received_at.isoformat().encode()))
     if event.traceparent:
         headers.append(("traceparent", event.traceparent.encode()))
+    if event.first_stood is not None:
+        headers.append(stood_at(*event.first_stood))
     return Wire(topic=event.topic, key=event.key, value=event.data.model_dump_json().encode(), headers=headers)
+
+
+def stood_at(partition: int, offset: int) -> tuple[str, bytes]:
+    """Return the header that says where a replayed record stood first."""
+    return (STOOD, f"{partition}/{offset}".encode())
 
 
 def decode(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]] | None) -> Event[EventData]:
@@ -116,6 +126,8 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, 
             raise UnknownEventType(f"event type {text['ce_type']!r} is unknown")
         time = datetime.fromisoformat(text["ce_time"])
         received = datetime.fromisoformat(text["ce_ringbackreceived"]) if "ce_ringbackreceived" in text else None
+        partition, _, offset = text.get(STOOD, "").partition("/")
+        first_stood = (int(partition), int(offset)) if partition else None
         event_id, source, lender = text["ce_id"], text["ce_source"], text["ce_lenderid"]
     except KeyError as error:
         raise UndecodableEvent(f"header {error.args[0]!r} is missing") from error
@@ -140,4 +152,5 @@ def decode(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, 
         branch_id=text.get("ce_branchid", ""),
         received_at=received,
         traceparent=text.get("traceparent", ""),
+        first_stood=first_stood,
     )

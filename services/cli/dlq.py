@@ -4,14 +4,14 @@ import asyncio
 import json
 import re
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from schemas.envelope import Event, Wire, encode
+from schemas.envelope import STOOD, Event, Wire, encode, stood_at
 from schemas.ids import whose
-from schemas.inbound import ReplyLookedAt
+from schemas.inbound import ReplyLookedAt, ReplyReceived
 from schemas.topics import dead_letter_topic
 from services.cli.exits import Cannot, WrongUse, shortened
 from services.runtime.clock import real_now
@@ -97,7 +97,12 @@ def original_of(letter: Letter) -> Wire:
 
 def wires_of_replay(letter: Letter) -> list[Wire]:
     """Return what replays a dead letter, in order; that it was done is noted last."""
-    return [original_of(letter), *_looked_at(letter, "replayed"), _about(letter, REPLAYED).wire()]
+    original, headers = original_of(letter), text_headers(letter)
+    if original.topic == ReplyReceived.TOPIC and STOOD not in headers:
+        # What it does to texts that came after it, and that nobody has read, depends on where it stood first.
+        stood = stood_at(int(headers["dlq_partition"]), int(headers["dlq_offset"]))
+        original = replace(original, headers=[*original.headers, stood])
+    return [original, *_looked_at(letter, "replayed"), _about(letter, REPLAYED).wire()]
 
 
 def wires_of_drop(letter: Letter) -> list[Wire]:

@@ -41,20 +41,9 @@ class Texts:
 
     async def on_reply(self, event: Event[EventData], received: ReplyReceived) -> Handled:
         """Apply one text; every part of it may be repeated."""
-        lender_id, number = event.lender_id, self.suppression(event.lender_id, received.caller)
         keyword = read_keyword(received.body, received.opt_out_type)
-        if received.listed and keyword in (Keyword.START, Keyword.YES):
-            keyword = Keyword.NONE  # a STOP that was sent after it may be known already: a person reads it
-        if keyword is Keyword.YES:
-            keyword = await self._yes(event.id, number)
-        if keyword is Keyword.STOP:
-            await self._store.suppress(number, lender_id, event.time, "keyword", event.id)
-        elif keyword is Keyword.START:
-            said_at = min(event.time, received.received_at)
-            if not await self._store.unsuppress(number, lender_id, said_at, event.id):
-                # It was replayed after a STOP that was said later: a person reads it.
-                log.warning("start_older_than_stop", event_id=event.id)
-                keyword = Keyword.NONE
+        if keyword in (Keyword.STOP, Keyword.START, Keyword.YES):
+            keyword = await self._steer(event, received, keyword)
         intents = intents_of(received.body) if keyword is Keyword.NONE else ()
         reply = messages.of_reply(event, received, keyword, intents)
         is_new = await self._store.put_message(reply)
@@ -69,12 +58,34 @@ class Texts:
             return APPLIED if is_new else ignored("duplicate")
         return ignored(found.ignored) if found.ignored else APPLIED
 
-    async def _yes(self, event_id: str, number: str) -> Keyword:
-        """Return what a YES means, the same at every try: as it was kept, else as the number stood before it."""
-        kept = await self._store.find_reply(event_id)
+    async def _steer(self, event: Event[EventData], received: ReplyReceived, keyword: Keyword) -> Keyword:
+        """Do what a word does to the number; return what it means, the same at every try and for a webhook after a list."""
+        number = self.suppression(event.lender_id, received.caller)
+        said_at = min(event.time, received.received_at)
+        kept = await self._store.find_reply(event.id)
         if kept is not None:
-            return kept.keyword
-        return in_context(Keyword.YES, opted_out=await self._store.was_suppressed(number, event_id))
+            keyword = kept.keyword
+        elif received.listed and keyword in (Keyword.START, Keyword.YES):
+            keyword = Keyword.NONE  # a STOP that was sent after it may be known already: a person reads it
+        elif keyword is Keyword.YES:
+            keyword = in_context(keyword, opted_out=await self._store.was_suppressed(number, event.id))
+        if keyword is Keyword.STOP:
+            at = said_at if received.listed else event.time
+            stopped = await self._store.suppress(
+                number, event.lender_id, at, "keyword", event.id, unless_opted_in_since=received.listed
+            )
+            if received.listed and kept is None and not stopped:
+                log.warning("stop_older_than_start", event_id=event.id)
+                keyword = Keyword.NONE  # a START that was sent after it is known already: a person reads it
+        elif keyword is Keyword.START:
+            started = await self._store.unsuppress(
+                number, event.lender_id, said_at, event.id, first_stood=event.first_stood
+            )
+            if not started:
+                # It was replayed after a STOP that was said later: a person reads it.
+                log.warning("start_older_than_stop", event_id=event.id)
+                keyword = Keyword.NONE
+        return keyword
 
     async def _apply(self, reply: Reply) -> LeadChange | None:
         async for _ in tries("leads"):

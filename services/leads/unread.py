@@ -1,8 +1,8 @@
 """A borrower's text that nobody could read may be a STOP: until somebody has looked at it, its sender gets no texts.
 
 It is suppressed before the record becomes a dead letter. `ringback dlq replay` and `drop` lift that again (they send a
-`reply.looked_at`), and so does the borrower's own START. It is no opt-out: no lead is stopped by it, and once it is lifted
-the number stands as before.
+`reply.looked_at`), and so does the borrower's own START, but a replayed one only where it was written after the text. It
+is no opt-out: no lead is stopped by it, and once it is lifted the number stands as before.
 """
 
 from typing import Final
@@ -12,6 +12,7 @@ import structlog
 from schemas.ids import whose
 from schemas.inbound import ReplyLookedAt, ReplyReceived
 from services.leads import metrics
+from services.leads.adapters.documents import unread_id
 from services.leads.adapters.store import UNREAD_REPLY, LeadStore
 from services.policy.suppression import suppression_id
 from services.runtime.clock import Clock
@@ -68,8 +69,3 @@ class Unread:
             return ignored("lifted_already")
         log.info("unread_reply_lifted", partition=looked_at.partition, offset=looked_at.offset, how=looked_at.how)
         return APPLIED
-
-
-def unread_id(topic: str, partition: int, offset: int) -> str:
-    """Return the id under which a record's suppression is kept; the record's own id may be unreadable."""
-    return f"unread:{topic}:{partition}:{offset}"

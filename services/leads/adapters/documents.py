@@ -4,7 +4,7 @@ Tuples are arrays, local dates are ISO text (BSON has no date without a time), e
 names the fields that are called differently in the document.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import date, datetime
 from enum import Enum
@@ -100,6 +100,25 @@ def opted_out(suppression: Document) -> bool:
     """Return whether a number has opted out: the newest of its own words decides, not a text that nobody could read."""
     said = [word["active"] for word in suppression.get("history", ()) if word["why"] != UNREAD_REPLY]
     return bool(said and said[-1])
+
+
+def unread_id(topic: str, partition: int, offset: int) -> str:
+    """Return the id under which a record's suppression is kept; the record's own id may be unreadable."""
+    return f"unread:{topic}:{partition}:{offset}"
+
+
+def first_unread_behind(history: Sequence[Document], first_stood: tuple[int, int]) -> int | None:
+    """Return where in a number's history the texts begin that nobody has read and that came after a record; None without.
+
+    A text of another partition, from before the topic got more, counts as later: it may be.
+    """
+    partition, offset = first_stood
+    for n, word in enumerate(history):
+        if word["why"] == UNREAD_REPLY:
+            _, of, at = word["event_id"].rsplit(":", 2)
+            if int(of) != partition or int(at) > offset:
+                return n
+    return None
 
 
 def entry_document(entry: OutboxEntry) -> Document:

@@ -12,6 +12,7 @@ from bson.codec_options import CodecOptions
 from services.leads.adapters.documents import (
     due_call,
     entry_document,
+    first_unread_behind,
     from_document,
     left_outbox,
     opted_out,
@@ -282,12 +283,21 @@ class MemoryLeads:
         """Store an opt-out."""
         await self._ask("suppress")
         stored = self.suppressions.get(suppression_id, {})
-        opted_in_since = unless_opted_in_since and stored.get("active") is False and stored["at"] > at
+        said = stored.get("history", [])
+        opted_in_since = unless_opted_in_since and any(not word["active"] and word["at"] > at for word in said)
         if not opted_in_since:
             self._say(suppression_id, lender_id, at, why, event_id, active=True)
         return opted_out(self.suppressions[suppression_id])
 
-    async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> bool:
+    async def unsuppress(
+        self,
+        suppression_id: str,
+        lender_id: str,
+        at: datetime,
+        event_id: str,
+        *,
+        first_stood: tuple[int, int] | None = None,
+    ) -> bool:
         """Take an opt-out back."""
         await self._ask("unsuppress")
         history = self.suppressions.get(suppression_id, {}).get("history", [])
@@ -295,7 +305,13 @@ class MemoryLeads:
             return True
         if any(word["active"] and word["why"] != UNREAD_REPLY and word["at"] > at for word in history):
             return False
-        self._say(suppression_id, lender_id, at, "start", event_id, active=False)
+        behind = first_unread_behind(history, first_stood) if first_stood is not None else None
+        if behind is None:
+            self._say(suppression_id, lender_id, at, "start", event_id, active=False)
+        else:
+            word = {"at": at, "active": False, "why": "start", "event_id": event_id}
+            history = [*history[:behind], word, *history[behind:]][-HISTORY_LIMIT:]
+            self.suppressions[suppression_id] = _kept({**self.suppressions[suppression_id], "history": history})
         return True
 
     def _say(self, number: str, lender_id: str, at: datetime, why: str, event_id: str, *, active: bool) -> None:

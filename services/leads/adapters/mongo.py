@@ -16,6 +16,7 @@ from services.leads.adapters.documents import (
     difference,
     due_call,
     entry_document,
+    first_unread_behind,
     from_document,
     left_outbox,
     opted_out,
@@ -273,15 +274,49 @@ class MongoLeads:
     ) -> bool:
         """Store an opt-out."""
         word = {"at": at, "active": True, "why": why, "event_id": event_id}
-        since = {"$nor": [{"active": False, "at": {"$gt": at}}]} if unless_opted_in_since else {}
+        opted_in = {"history": {"$elemMatch": {"active": False, "at": {"$gt": at}}}}
+        since = {"$nor": [opted_in]} if unless_opted_in_since else {}
         return opted_out(await self._say(suppression_id, lender_id, word, since))
 
-    async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> bool:
+    async def unsuppress(
+        self,
+        suppression_id: str,
+        lender_id: str,
+        at: datetime,
+        event_id: str,
+        *,
+        first_stood: tuple[int, int] | None = None,
+    ) -> bool:
         """Take an opt-out back."""
         word = {"at": at, "active": False, "why": "start", "event_id": event_id}
         later = {"active": True, "why": {"$ne": UNREAD_REPLY}, "at": {"$gt": at}}
-        found = await self._say(suppression_id, lender_id, word, {"$nor": [{"history": {"$elemMatch": later}}]})
+        only: Document = {"$nor": [{"history": {"$elemMatch": later}}]}
+        if first_stood is not None:
+            await self._put_in(suppression_id, word, only, first_stood)
+        found = await self._say(suppression_id, lender_id, word, only)
         return any(taken["event_id"] == event_id for taken in found["history"])
+
+    async def _put_in(self, number: str, word: Document, only: Document, first_stood: tuple[int, int]) -> None:
+        """Put a replayed word before the unread texts that came after it, which go on deciding; nothing without them."""
+        tried: list[Document] | None = None
+        with mongo_errors():
+            while True:
+                history: list[Document] = (await self._suppressions.find_one({"_id": number}) or {}).get("history", [])
+                behind = first_unread_behind(history, first_stood)
+                if behind is None or history == tried:
+                    return  # where it did not fit and nothing has changed, `_say` finds out why
+                tried = history
+                done = await self._suppressions.update_one(
+                    {
+                        "_id": number,
+                        "history.event_id": {"$ne": word["event_id"]},
+                        f"history.{behind}.event_id": history[behind]["event_id"],
+                        **only,
+                    },
+                    {"$push": {"history": {"$each": [word], "$position": behind, "$slice": -HISTORY_LIMIT}}},
+                )
+                if done.matched_count:
+                    return
 
     async def _say(self, number: str, lender_id: str, word: Document, only: Document) -> Document:
         """Take a word once; return the number's document as it is then."""

@@ -131,14 +131,30 @@ class LeadStore(Protocol):
             at: when it was said.
             why: who said so.
             event_id: of what was said; each is taken once.
-            unless_opted_in_since: change nothing where the number was opted in after `at`.
+            unless_opted_in_since: change nothing where the number was opted in by a word from after `at`.
 
         Returns:
             Whether the number is opted out now.
         """
 
-    async def unsuppress(self, suppression_id: str, lender_id: str, at: datetime, event_id: str) -> bool:
+    async def unsuppress(
+        self,
+        suppression_id: str,
+        lender_id: str,
+        at: datetime,
+        event_id: str,
+        *,
+        first_stood: tuple[int, int] | None = None,
+    ) -> bool:
         """Take an opt-out back (`active: false`, history kept); each event is taken once, also where there was none.
+
+        Args:
+            suppression_id: the number's.
+            lender_id: whose opt-in.
+            at: when it was said.
+            event_id: of what was said; each is taken once.
+            first_stood: partition and offset of the record that was replayed, where it was. It is put in before the texts
+                behind that record that nobody has read: they keep the number suppressed until they are lifted.
 
         Returns:
             False, and nothing has changed, where the number was opted out after `at`: the word comes late.

@@ -51,6 +51,48 @@ async def test_start_from_before_the_opt_out_changes_nothing_and_an_unread_text_
     assert await store.unsuppress("g", "larkspur", NOW, "start")
 
 
+async def test_start_that_stood_before_unread_texts_is_kept_and_opens_the_number_once_they_are_lifted(
+    store: LeadStore, documents: Documents
+) -> None:
+    """START, a text and another could not be read; START alone is replayed."""
+    unread = ["unread:replies:3:9", "unread:replies:3:10", "unread:replies:3:11"]
+    for word in unread:
+        await store.suppress("h", "larkspur", LATER, UNREAD_REPLY, word)
+    for _ in range(2):
+        assert await store.unsuppress("h", "larkspur", NOW, "start", first_stood=(3, 9))
+    history = (await documents("suppressions", "h"))["history"]
+    assert [word["event_id"] for word in history] == [unread[0], "start", *unread[1:]]
+    for word in unread:
+        assert (await documents("suppressions", "h"))["active"] is True
+        assert not await store.is_suppressed("h")
+        assert await store.lift("h", word)
+    assert ((await documents("suppressions", "h"))["active"], await store.is_suppressed("h")) == (False, False)
+
+
+async def test_start_that_stood_behind_all_unread_texts_opens_the_number_at_once(
+    store: LeadStore, documents: Documents
+) -> None:
+    await store.suppress("h", "larkspur", LATER, UNREAD_REPLY, "unread:replies:3:9")
+    assert await store.unsuppress("h", "larkspur", NOW, "start", first_stood=(3, 10))
+    assert (await documents("suppressions", "h"))["active"] is False
+    assert await store.unsuppress("g", "larkspur", NOW, "start", first_stood=(3, 10))
+    assert (await documents("suppressions", "g"))["active"] is False
+
+
+async def test_start_from_before_an_opt_out_is_refused_also_where_unread_texts_came_after_it(store: LeadStore) -> None:
+    await store.suppress("h", "larkspur", LATER, UNREAD_REPLY, "unread:replies:3:9")
+    await store.suppress("h", "larkspur", LATER, "keyword", "stop")
+    assert not await store.unsuppress("h", "larkspur", NOW, "start", first_stood=(3, 8))
+    assert await store.is_suppressed("h")
+
+
+async def test_opt_out_from_before_an_opt_in_yields_to_it_though_an_unread_text_came_last(store: LeadStore) -> None:
+    await store.unsuppress("h", "larkspur", LATER, "start")
+    await store.suppress("h", "larkspur", LATER, UNREAD_REPLY, "unread:replies:3:9")
+    assert not await store.suppress("h", "larkspur", NOW, "keyword", "stop", unless_opted_in_since=True)
+    assert not await store.is_suppressed("h")
+
+
 async def test_number_keeps_its_newest_words_only(store: LeadStore, documents: Documents) -> None:
     for n in range(HISTORY_LIMIT + 2):
         await store.suppress("h", "larkspur", NOW, "keyword", f"e{n}")

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from schemas.envelope import Wire, decode
+from schemas.envelope import STOOD, Wire, decode, encode
 from schemas.inbound import ReplyLookedAt
 from services.cli.dlq import line_of, open_in, original_of, wires_of_drop, wires_of_replay
 from services.cli.exits import Cannot
 from services.runtime.clock import real_now
 from services.runtime.dead_letter_topics import DROPPED, PAUSED, REPLAYED, RESUMED, Letter, Note
 from services.runtime.dead_letters import dead_letter
+from tests.unit.leads.events import text
 from tests.unit.runtime.build import TOPIC, Record, record, stored
 
 CALLER = "+12125550100"
@@ -89,6 +90,22 @@ def test_replayed_text_is_followed_by_what_lifts_its_senders_suppression_and_the
     assert isinstance(event.data, ReplyLookedAt)
     assert (event.lender_id, event.id) == ("larkspur", "replies:5:41:replayed")
     assert (event.data.partition, event.data.offset, event.data.how) == (5, 41, "replayed")
+
+
+def test_replayed_text_says_where_it_stood_first_also_when_it_is_replayed_again() -> None:
+    """A START lifts no text from behind the place where it was written, however often it fails."""
+    first, *_ = wires_of_replay(_unread_text(KEY))
+    assert (STOOD, b"5/41") in first.headers
+    failed = Record(57, KEY, b"\xff", first.headers, topic="replies", partition=5)
+    (kept,) = stored([dead_letter(failed, ValueError("no"), attempts=1, first_failed=real_now())])
+    again, *_ = wires_of_replay(kept)
+    assert [value for name, value in again.headers if name == STOOD] == [b"5/41"]
+
+
+def test_replayed_text_is_decoded_with_the_place_where_it_stood() -> None:
+    sent = replace(text("START"), first_stood=(5, 41))
+    wire = encode(sent)
+    assert decode(wire.key, wire.value, wire.headers) == sent
 
 
 def test_dropped_text_lifts_its_senders_suppression_too() -> None:

@@ -4,10 +4,12 @@ import pytest
 
 from schemas.envelope import Event
 from schemas.inbound import ReplyReceived
-from tests.unit.leads.events import CALLER, InboundCall, at, event, text
-from tests.unit.leads.rig import Rig
+from services.policy.suppression import suppression_id
+from tests.unit.leads.events import CALLER, LENDER, InboundCall, at, event, text
+from tests.unit.leads.rig import NUMBER_KEY, Rig
 
 CALL = InboundCall()
+NUMBER = suppression_id(NUMBER_KEY, LENDER, CALLER)
 
 
 def listed(body: str, seconds: float) -> Event[ReplyReceived]:
@@ -31,6 +33,31 @@ async def test_listed_word_that_would_open_texting_is_an_answer_for_a_person_and
     assert "lead.opted_in" not in [one.TYPE for one in rig.told]
     await rig.give(text("START", id_="SMnow", seconds=5000))
     assert rig.lead()["texting"] == "open", "said again, it counts"
+
+
+async def test_webhook_of_a_listed_start_that_comes_at_last_changes_nothing(rig: Rig) -> None:
+    """They are one text under one id: what was decided about it stands, for the number as for the lead."""
+    start = text("START", "SMlate", seconds=4000)
+    await rig.give(*CALL.missed(), text("STOP", seconds=600), listed("START", 300), start)
+    assert rig.lead()["texting"] == "stopped"
+    assert await rig.store.is_suppressed(NUMBER)
+
+
+@pytest.mark.parametrize("webhook_comes", [False, True])
+async def test_listed_stop_from_before_a_start_that_is_known_stops_nobody_and_is_read_by_a_person(
+    rig: Rig, webhook_comes: bool
+) -> None:
+    await rig.give(*CALL.missed(), text("START", id_="SMnow", seconds=600))
+    await rig.give(listed("STOP", 300))
+    if webhook_comes:
+        await rig.give(text("STOP", "SMlate", seconds=4000))
+    assert (rig.lead()["texting"], await rig.store.is_suppressed(NUMBER)) == ("open", False)
+    assert "replied" in rig.lead()["task"]["reasons"]
+
+
+async def test_listed_stop_from_after_a_start_stops(rig: Rig) -> None:
+    await rig.give(*CALL.missed(), text("START", id_="SMnow", seconds=200), listed("STOP", 300))
+    assert (rig.lead()["texting"], await rig.store.is_suppressed(NUMBER)) == ("stopped", True)
 
 
 async def test_listed_stop_stops(rig: Rig) -> None:

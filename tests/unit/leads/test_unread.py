@@ -1,6 +1,6 @@
 """A borrower's text that nobody could read may be a STOP: its sender gets no texts until somebody has looked at it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pytest
@@ -76,6 +76,30 @@ async def test_stop_that_is_replayed_outlives_the_suppression_of_the_unread_text
 async def test_start_lifts_what_an_unread_text_has_suppressed(rig: Rig) -> None:
     await _unread(rig).before_dead_letter(Unreadable(), WHY)
     await rig.give(text("START"))
+    assert _gets_texts(rig)
+
+
+@pytest.mark.parametrize("read_again", [False, True], ids=["dropped", "replayed"])
+async def test_start_that_is_replayed_leaves_in_force_what_was_written_after_it_and_nobody_has_read(
+    rig: Rig, read_again: bool
+) -> None:
+    """START and then STOP could not be read; START alone is replayed, and texts stay away until STOP is looked at."""
+    for offset in (41, 57):
+        await _unread(rig).before_dead_letter(Unreadable(offset=offset), WHY)
+    await rig.give(*InboundCall().missed())
+    start = replace(text("START", "SM1", 60), first_stood=(3, 41))
+    await rig.give(start, _looked_at(), start)
+    assert not _gets_texts(rig)
+    if read_again:
+        await rig.give(replace(text("STOP", "SM2", 90), first_stood=(3, 57)))
+    await rig.give(_looked_at(offset=57, how="replayed" if read_again else "dropped"))
+    assert (_gets_texts(rig), rig.lead()["texting"]) == ((False, "stopped") if read_again else (True, "open"))
+
+
+async def test_start_that_is_replayed_lifts_what_was_written_before_it(rig: Rig) -> None:
+    for offset in (41, 57):
+        await _unread(rig).before_dead_letter(Unreadable(offset=offset), WHY)
+    await rig.give(replace(text("START"), first_stood=(3, 57)))
     assert _gets_texts(rig)
 
 
