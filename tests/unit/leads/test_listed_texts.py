@@ -43,6 +43,13 @@ async def test_webhook_of_a_listed_start_that_comes_at_last_changes_nothing(rig:
     assert await rig.store.is_suppressed(NUMBER)
 
 
+@pytest.mark.parametrize("body", ["START", "YES"])
+async def test_listed_word_opens_no_texting_either_where_the_known_stop_came_before_it(rig: Rig, body: str) -> None:
+    """Another STOP, sent after it, may not be listed yet."""
+    await rig.give(*CALL.missed(), text("STOP", seconds=200), listed(body, 300))
+    assert (rig.lead()["texting"], await rig.store.is_suppressed(NUMBER)) == ("stopped", True)
+
+
 @pytest.mark.parametrize("webhook_comes", [False, True])
 async def test_listed_stop_from_before_a_start_that_is_known_stops_nobody_and_is_read_by_a_person(
     rig: Rig, webhook_comes: bool
