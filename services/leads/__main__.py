@@ -70,7 +70,7 @@ async def run_leads(settings: LeadsSettings) -> int:
         outages,
         Settler(store=store, shell=shell, clock=clock, health=health, reading=reading, outages=outages),
         Undecided(store=store, shell=shell, clock=clock, health=health, reading=reading),
-        Sweeper(store=store, shell=shell, clock=clock, health=health, partition_of=reading.partition_of),
+        Sweeper(store=store, shell=shell, clock=clock, health=health, reading=reading),
         Departures(
             store=store,
             shell=shell,

@@ -4,7 +4,7 @@ Claims are conditional, and what is done twice changes nothing twice. A call or 
 others, and a partition of `leads` that takes nothing only its own callers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -168,11 +168,9 @@ class Sweeper(Rounds):
     name = "sweeper"
     period_s = 1.0
 
-    def __init__(
-        self, *, store: LeadStore, shell: Shell, clock: Clock, health: Health, partition_of: Callable[[bytes], int]
-    ) -> None:
+    def __init__(self, *, store: LeadStore, shell: Shell, clock: Clock, health: Health, reading: FactOffsets) -> None:
         super().__init__(health)
-        self._store, self._shell, self._clock, self._partition_of = store, shell, clock, partition_of
+        self._store, self._shell, self._clock, self._reading = store, shell, clock, reading
 
     async def round(self) -> None:
         """Report what waits, then emit old outboxes: the partitions side by side, in each the oldest first.
@@ -182,13 +180,22 @@ class Sweeper(Rounds):
         """
         metrics.OUTBOX_PENDING.set(await self._store.outboxes_pending())
         metrics.SETTLING.set(await self._store.calls_settling())
-        left = self._clock.real_now() - timedelta(seconds=LEFT_AFTER_S)
+        old = self._clock.real_now() - timedelta(seconds=LEFT_AFTER_S)
+        last: LeftOutbox | None = None
+
+        async def find(batch: int, _: int) -> list[LeftOutbox]:
+            nonlocal last  # what stays is passed by its place: to be skipped, it would be counted again for every batch
+            found = await self._store.outboxes_left(old, batch, last)
+            last = found[-1] if found else last
+            return found
+
         silent = await self.each_left(
-            partial(self._store.outboxes_left, left),
+            find,
             self._emit,
             key=lambda one: one.lead_id,
-            group=lambda one: self._partition_of(one.key),
+            group=lambda one: self._reading.partition_of(one.key),
             batch=SWEEP_BATCH,
+            groups=self._reading.partitions,
         )
         _raise_for(silent)
 

@@ -204,6 +204,7 @@ class Rounds(Resource, ABC):
         key: Callable[[T], str],
         group: Callable[[T], G],
         batch: int,
+        groups: int | None = None,
     ) -> dict[G, TransientError]:
         """Do `work` for all that a store has left to do, a batch at a time, as `each_group` does each batch.
 
@@ -213,6 +214,7 @@ class Rounds(Resource, ABC):
             key: an item's name, for the log and for knowing it again.
             group: what items may wait for together, such as a partition.
             batch: how many items are asked for at a time.
+            groups: how many there are, where that is known: once all are left, nothing more is asked for.
 
         Returns:
             The groups that were left, and why.
@@ -232,7 +234,7 @@ class Rounds(Resource, ABC):
             left |= await self.each_group(
                 [item for item in found if group(item) not in left], and_count, key=key, group=group
             )
-            if len(found) < batch:
+            if len(found) < batch or len(left) == groups:
                 break
             stay += len(found) - done  # so many come first again: they must not hide the others
         return left

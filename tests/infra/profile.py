@@ -20,6 +20,11 @@ class Profile:
         assert found, "no query was profiled"
         return sum(int(one["docsExamined"]) for one in found)
 
+    async def sorted(self) -> bool:
+        """Return whether one of them had to be sorted, because no index has its order."""
+        where = {"ns": f"{self.database.name}.{self.collection}", "op": "query", "hasSortStage": True}
+        return await self.database["system.profile"].find_one(where) is not None
+
 
 @asynccontextmanager
 async def profiled(database: Any, collection: str) -> AsyncIterator[Profile]:

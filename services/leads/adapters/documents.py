@@ -88,12 +88,21 @@ def due_call(document: Document) -> DueCall:
     )
 
 
-LEFT_PROJECTION: Final = dict.fromkeys(("lender_id", "caller"), 1)
+LEFT_PROJECTION: Final = dict.fromkeys(("lender_id", "caller", "outbox_since"), 1)
 
 
 def left_outbox(document: Document) -> LeftOutbox:
     """Return what the sweeper needs of a lead before it reads all of it."""
-    return LeftOutbox(document["_id"], partition_key(document.get("lender_id", ""), document.get("caller")))
+    key = partition_key(document.get("lender_id", ""), document.get("caller"))
+    return LeftOutbox(document["_id"], key, document["outbox_since"])
+
+
+def left_query(since: datetime, after: LeftOutbox | None) -> Document:
+    """Return what finds old outboxes behind one of them, in the order of `outbox_since` and `_id`."""
+    if after is None:
+        return {"outbox_since": {"$lte": since}}
+    passed = {"outbox_since": after.since, "_id": {"$lte": after.lead_id}}
+    return {"outbox_since": {"$gte": after.since, "$lte": since}, "$nor": [passed]}
 
 
 def opted_out(suppression: Document) -> bool:

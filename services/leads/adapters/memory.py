@@ -27,6 +27,7 @@ from services.runtime.mongo_errors import StoreAway, StoreRefused
 
 _AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 Documents = dict[str, dict[str, Any]]
+NEVER = datetime.max.replace(tzinfo=UTC)
 DOCUMENT_LIMIT_BYTES = 16 * 1024 * 1024
 
 
@@ -191,12 +192,13 @@ class MemoryLeads:
         if not lead["outbox"]:
             lead.pop("outbox_since", None)
 
-    async def outboxes_left(self, since: datetime, limit: int, skip: int = 0) -> list[LeftOutbox]:
+    async def outboxes_left(self, since: datetime, limit: int, after: LeftOutbox | None = None) -> list[LeftOutbox]:
         """Return leads with an old outbox."""
         await self._ask("outboxes_left")
-        found = [lead for lead in self.leads.values() if "outbox_since" in lead and lead["outbox_since"] <= since]
-        found.sort(key=lambda lead: lead["outbox_since"])
-        return [left_outbox(lead) for lead in found[skip : skip + limit]]
+        found = [left_outbox(lead) for lead in self.leads.values() if lead.get("outbox_since", NEVER) <= since]
+        behind = (after.since, after.lead_id) if after is not None else None
+        found = [one for one in found if behind is None or (one.since, one.lead_id) > behind]
+        return sorted(found, key=lambda one: (one.since, one.lead_id))[:limit]
 
     async def leads_of_others(self, lender_id: str, present: Sequence[str], limit: int, skip: int = 0) -> list[str]:
         """Return leads with a task whose owner has left."""

@@ -19,6 +19,7 @@ from services.leads.adapters.documents import (
     first_unread_behind,
     from_document,
     left_outbox,
+    left_query,
     opted_out,
     to_document,
 )
@@ -30,6 +31,7 @@ from services.runtime.mongo_errors import mongo_errors
 
 TIMEOUT_MS = 5_000
 
+OUTBOXES = [("outbox_since", ASCENDING), ("_id", ASCENDING)]
 Collection = Any
 """Motor has no types; its collections stay inside this file."""
 
@@ -73,7 +75,7 @@ class MongoLeads:
             await calls([("branch_id", up), ("started_at", up)])
             await calls([("settle_at", up)], partialFilterExpression={"settle_at": {"$exists": True}})
             await leads([("lender_id", up), ("caller", up)], unique=True)
-            await leads([("outbox_since", up)], partialFilterExpression={"outbox_since": {"$exists": True}})
+            await leads(OUTBOXES, partialFilterExpression={"outbox_since": {"$exists": True}})
             await leads([("branch_id", up), ("task.state", up), ("task.due_at", up)])
             await leads([("owner_id", up), ("task.state", up)])
             await self._messages.create_index([("lender_id", up), ("caller", up), ("at", up)])
@@ -195,13 +197,11 @@ class MongoLeads:
                 {"_id": lead_id}, [{"$set": {"outbox": left}}, {"$set": {"outbox_since": since}}]
             )
 
-    async def outboxes_left(self, since: datetime, limit: int, skip: int = 0) -> list[LeftOutbox]:
+    async def outboxes_left(self, since: datetime, limit: int, after: LeftOutbox | None = None) -> list[LeftOutbox]:
         """Return leads with an old outbox."""
         with mongo_errors():
-            cursor = self._leads.find({"outbox_since": {"$lte": since}}, LEFT_PROJECTION).sort(
-                [("outbox_since", ASCENDING), ("_id", ASCENDING)]
-            )
-            return [left_outbox(found) for found in await cursor.skip(skip).limit(limit).to_list(limit)]
+            cursor = self._leads.find(left_query(since, after), LEFT_PROJECTION).sort(OUTBOXES)
+            return [left_outbox(found) for found in await cursor.limit(limit).to_list(limit)]
 
     async def leads_of_others(self, lender_id: str, present: Sequence[str], limit: int, skip: int = 0) -> list[str]:
         """Return leads with a task whose owner has left, in the index's order."""

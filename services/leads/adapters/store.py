@@ -80,8 +80,8 @@ class LeadStore(Protocol):
     async def pull_outbox(self, lead_id: str, upto_seq: int) -> None:
         """Take acknowledged entries out of a lead's outbox; repeats change nothing, and `rev` stays."""
 
-    async def outboxes_left(self, since: datetime, limit: int, skip: int = 0) -> list[LeftOutbox]:
-        """Return the leads whose outbox has held something since (real) or longer, the oldest first, after so many others."""
+    async def outboxes_left(self, since: datetime, limit: int, after: LeftOutbox | None = None) -> list[LeftOutbox]:
+        """Return the leads whose outbox has held something since (real) or longer, the oldest first, behind one of them."""
 
     async def leads_of_others(self, lender_id: str, present: Sequence[str], limit: int, skip: int = 0) -> list[str]:
         """Return a lender's leads with a task whose owner is none of these, always in one order, after so many others."""

@@ -156,10 +156,11 @@ class DueCall:
 
 @dataclass(frozen=True, slots=True)
 class LeftOutbox:
-    """A lead whose outbox was left behind, and the key of its events."""
+    """A lead whose outbox was left behind, the key of its events, and since when it has held something."""
 
     lead_id: str
     key: bytes
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

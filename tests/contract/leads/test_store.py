@@ -244,8 +244,7 @@ async def test_outbox_keeps_order_and_age_until_every_entry_is_pulled(store: Lea
     assert (saved.outbox, saved.outbox_since, saved.task) == ((_entry(1), _entry(2)), NOW, None)
     assert await store.outboxes_pending() == 1
     assert await store.outboxes_left(NOW - timedelta(seconds=1), 10) == []
-    assert await store.outboxes_left(NOW, 10) == [LeftOutbox("L1", f"larkspur:{CALLER}".encode())]
-    assert await store.outboxes_left(NOW, 10, 1) == []
+    assert await store.outboxes_left(NOW, 10) == [LeftOutbox("L1", f"larkspur:{CALLER}".encode(), NOW)]
     assert await store.lead_by_id("L1") == saved
     await store.pull_outbox("L1", 1)
     left = await store.find_lead("larkspur", CALLER)

@@ -89,11 +89,7 @@ class Rig:
             store=self.store, shell=self.shell, clock=self.clock, health=self.health, reading=self.reading
         )
         self.sweeper = Sweeper(
-            store=self.store,
-            shell=self.shell,
-            clock=self.clock,
-            health=self.health,
-            partition_of=self.reading.partition_of,
+            store=self.store, shell=self.shell, clock=self.clock, health=self.health, reading=self.reading
         )
 
     def instance(self) -> Shell:

@@ -111,6 +111,20 @@ async def test_more_outboxes_of_a_silent_partition_than_a_batch_hide_no_others(
     assert _told(rig) == set(OTHERS)
 
 
+async def test_sweeper_asks_for_no_more_outboxes_once_every_partition_is_silent(
+    rig: Rig, deaf: DeafProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "SWEEP_BATCH", 10)
+    monkeypatch.setattr(rig.reading, "partition_of", lambda key: PARTITION_OF(key) // 6)
+    rig.reading.partitions = 2
+    await _fill(rig, deaf, CALLERS)
+    deaf.silent = set(range(12))
+    rig.store.asked.clear()
+    with pytest.raises(TransientError):
+        await rig.sweep(3)
+    assert (rig.store.asked.count("outboxes_left"), deaf.tries) == (1, 2)
+
+
 async def test_settler_decides_the_calls_of_all_partitions_though_one_takes_nothing(
     rig: Rig, deaf: DeafProducer
 ) -> None:
