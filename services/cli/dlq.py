@@ -52,11 +52,13 @@ class OpenLetters:
         letters: the dead letters nobody has replayed or dropped.
         standing: the partitions that are paused.
         done: what became of the others.
+        dealt_with: the others.
     """
 
     letters: dict[Spot, Letter]
     standing: list[Note]
     done: dict[Spot, str]
+    dealt_with: dict[Spot, Letter]
 
 
 def open_in(records: Sequence[Letter]) -> OpenLetters:
@@ -75,6 +77,7 @@ def open_in(records: Sequence[Letter]) -> OpenLetters:
         letters={spot: letter for spot, letter in sorted(letters.items()) if spot not in done},
         standing=sorted(paused_by(records).values(), key=lambda note: (note.topic, note.partition)),
         done=done,
+        dealt_with={spot: letter for spot, letter in letters.items() if spot in done},
     )
 
 
@@ -108,6 +111,34 @@ def wires_of_replay(letter: Letter) -> list[Wire]:
 def wires_of_drop(letter: Letter) -> list[Wire]:
     """Return what drops a dead letter, in order."""
     return [*_looked_at(letter, "dropped"), _about(letter, DROPPED).wire()]
+
+
+def wires_to_drop(there: OpenLetters, place: str) -> list[Wire]:
+    """Return what drops a dead letter that is named, in order.
+
+    Of a text that was dealt with already, what lifts its sender's suppression is sent again: a leads service of an older
+    version knows no such event and has ignored it.
+
+    Raises:
+        WrongUse: the name is none.
+        Cannot: there is no such dead letter, or it was replayed or dropped and nothing is to be lifted.
+    """
+    before = there.dealt_with.get(_spot_of(place))
+    return (before and _looked_at(before, "dropped")) or wires_of_drop(open_letter(there, place))
+
+
+def open_letter(there: OpenLetters, place: str) -> Letter:
+    """Return the open dead letter that is named.
+
+    Raises:
+        WrongUse: the name is none.
+        Cannot: there is no such dead letter, or it was replayed or dropped.
+    """
+    spot = _spot_of(place)
+    if spot not in there.letters:
+        why = f"was {there.done[spot]} already" if spot in there.done else "is not there"
+        raise Cannot(f"{place} {why}", "`ringback dlq list` names those that are open")
+    return there.letters[spot]
 
 
 def _looked_at(letter: Letter, how: Literal["replayed", "dropped"]) -> list[Wire]:
@@ -160,7 +191,7 @@ def list_(
 @app.command()
 def show(place: Annotated[str, typer.Argument(help="a dead letter as `list` names it: replies.dlq/1/5")]) -> None:
     """Print all of one dead letter: its headers and its value, with what it says about the borrower."""
-    (letter,) = _chosen([place])
+    letter = open_letter(_there([place]), place)
     for name, value in text_headers(letter).items():
         print(f"{name}: {value}")
     print(f"key: {(letter.key or b'').decode(errors='replace')}")
@@ -177,17 +208,20 @@ def replay(places: Places) -> None:
 
     Whoever sent a text that could not be read gets texts again, if it can be read now.
     """
-    letters = _chosen(places)
-    _run(_send([wire for letter in letters for wire in wires_of_replay(letter)]))
-    print(f"replayed {len(letters)}")
+    there = _there(places)
+    _run(_send([wire for place in places for wire in wires_of_replay(open_letter(there, place))]))
+    print(f"replayed {len(places)}")
 
 
 @app.command()
 def drop(places: Places) -> None:
-    """Strike dead letters from the list; they are not handled. The sender of a text that is dropped gets texts again."""
-    letters = _chosen(places)
-    _run(_send([wire for letter in letters for wire in wires_of_drop(letter)]))
-    print(f"dropped {len(letters)}")
+    """Strike dead letters from the list; they are not handled. The sender of a text that is dropped gets texts again.
+
+    For a text that was replayed or dropped already, only what gives its sender texts again is sent once more.
+    """
+    there = _there(places)
+    _run(_send([wire for place in places for wire in wires_to_drop(there, place)]))
+    print(f"dropped {len(places)}")
 
 
 @app.command()
@@ -226,28 +260,17 @@ def _topics(topic: str | None) -> list[str]:
     return sources if topic is None else [topic]
 
 
-def _chosen(places: Sequence[str]) -> list[Letter]:
-    """Return the dead letters that are named.
+def _spot_of(place: str) -> Spot:
+    found = PLACE.fullmatch(place)
+    if found is None:
+        raise WrongUse(f"{place!r} is no dead letter's name", "write it as `ringback dlq list` does: replies.dlq/1/5")
+    return found[1], int(found[2]), int(found[3])
 
-    Raises:
-        WrongUse: a name is none.
-        Cannot: there is no such dead letter, or it was replayed or dropped.
-    """
-    spots: list[Spot] = []
-    for place in places:
-        found = PLACE.fullmatch(place)
-        if found is None:
-            raise WrongUse(
-                f"{place!r} is no dead letter's name", "write it as `ringback dlq list` does: replies.dlq/1/5"
-            )
-        spots.append((found[1], int(found[2]), int(found[3])))
-    sources = sorted({topic.removesuffix(dead_letter_topic("")) for topic, _, _ in spots})
-    there = _run(_read([name for source in sources for name in _topics(source)]))
-    for place, spot in zip(places, spots, strict=True):
-        if spot not in there.letters:
-            why = f"was {there.done[spot]} already" if spot in there.done else "is not there"
-            raise Cannot(f"{place} {why}", "`ringback dlq list` names those that are open")
-    return [there.letters[spot] for spot in spots]
+
+def _there(places: Sequence[str]) -> OpenLetters:
+    """Return what stands in the dead-letter topics that are named."""
+    sources = sorted({_spot_of(place)[0].removesuffix(dead_letter_topic("")) for place in places})
+    return _run(_read([name for source in sources for name in _topics(source)]))
 
 
 async def _read(topics: Sequence[str]) -> OpenLetters:

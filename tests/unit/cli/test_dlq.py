@@ -6,7 +6,7 @@ import pytest
 
 from schemas.envelope import STOOD, Wire, decode, encode
 from schemas.inbound import ReplyLookedAt
-from services.cli.dlq import line_of, open_in, original_of, wires_of_drop, wires_of_replay
+from services.cli.dlq import line_of, open_in, open_letter, original_of, wires_of_drop, wires_of_replay, wires_to_drop
 from services.cli.exits import Cannot
 from services.runtime.clock import real_now
 from services.runtime.dead_letter_topics import DROPPED, PAUSED, REPLAYED, RESUMED, Letter, Note
@@ -132,3 +132,22 @@ def test_line_names_place_source_and_reason_and_not_the_borrower() -> None:
     assert line.startswith(f"{TOPIC}.dlq/0/0 ")
     assert f"from {TOPIC}[0] at 5: ValueError: no such wording, 5" in line
     assert CALLER not in line
+
+
+@pytest.mark.parametrize("kind", [REPLAYED, DROPPED])
+def test_text_that_is_dealt_with_can_be_dropped_again_which_only_lifts_its_senders_suppression(kind: str) -> None:
+    """An older leads service takes what lifts it for an unknown event: the suppression stood for ever."""
+    broken = Record(41, KEY, b"\xff", [("ce_id", b"twilio:SM1:received")], topic="replies", partition=5)
+    unread = dead_letter(broken, ValueError("no"), attempts=1, first_failed=real_now())
+    there = open_in(stored([unread, Note(kind=kind, topic="replies.dlq", partition=0, offset=0).wire()]))
+    (looked_at,) = wires_to_drop(there, "replies.dlq/0/0")
+    assert decode(looked_at.key, looked_at.value, looked_at.headers).id == "replies:5:41:dropped"
+    with pytest.raises(Cannot, match=f"was {kind.removeprefix('dlq.')} already"):
+        open_letter(there, "replies.dlq/0/0")
+
+
+def test_dead_letter_of_another_topic_that_is_dealt_with_cannot_be_dropped_again() -> None:
+    letter = dead_letter(replace(record(1), topic="leads"), ValueError("no"), attempts=1, first_failed=real_now())
+    there = open_in(stored([letter, Note(kind=DROPPED, topic="leads.dlq", partition=0, offset=0).wire()]))
+    with pytest.raises(Cannot, match="was dropped already"):
+        wires_to_drop(there, "leads.dlq/0/0")
