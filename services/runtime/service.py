@@ -65,6 +65,13 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
 
     Prints one JSON line with the service's name and ports once it listens, for whoever started it.
     """
+    try:
+        return await _run(name, settings, health, parts)
+    finally:
+        BOUND.disarm()  # whoever runs a service in a process of its own goes on
+
+
+async def _run(name: str, settings: RuntimeSettings, health: Health, parts: Sequence[Part]) -> int:
     logs.set_up(name, settings.log_level, settings.log_format)
     log.info("settings", **settings.effective())
     ops.name_build(name)
@@ -116,7 +123,6 @@ async def run(name: str, settings: RuntimeSettings, health: Health, parts: Seque
     if runner is not None:
         await runner.cleanup()
     log.info("stopped", code=code)
-    BOUND.disarm()
     return code
 
 

@@ -30,12 +30,12 @@ from services.sequencer.adapters.fence import (
     Send,
     TableRow,
     lease,
-    run_until_stopped,
 )
 from services.sequencer.adapters.fence.recovery import FencedRecovery, FencedTableManager
 from services.sequencer.adapters.fence.table import DurableTable
 from services.sequencer.adapters.fence.transport import FencedApp, FencedConsumer, FencedTransport
 from services.sequencer.adapters.fence.window import PartitionWindow
+from tests.chaos.fence.running import run_until_stopped
 
 FIXES = (
     "startup-order",

@@ -74,3 +74,42 @@ def test_process_told_to_stop_ends_within_the_bound_whatever_hangs(hangs: str, c
             assert process.wait(15) == code
         finally:
             process.kill()
+
+
+CANCELLED = """
+import asyncio, os, signal
+from services.runtime import service
+from services.runtime.hard_end import StopBound
+from services.runtime.health import Health
+from services.runtime.settings import RuntimeSettings
+
+service.BOUND = StopBound(0.2)
+
+async def host():
+    stopping = asyncio.Event()
+
+    class Part(service.Resource):
+        async def stop(self):
+            stopping.set()
+            await asyncio.Event().wait()
+
+    settings, health = RuntimeSettings(kafka_bootstrap_servers="127.0.0.1:9", ops_port=0), Health()
+    running = asyncio.create_task(service.run("it", settings, health, [Part()]))
+    while health.not_ready:
+        await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await stopping.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    await asyncio.sleep(1)
+    print("goes on")
+
+asyncio.run(host())
+"""
+
+
+def test_service_that_is_cancelled_while_it_stops_ends_nothing_of_whoever_runs_it() -> None:
+    """The bound went on to count, and ended the host's process thirty seconds later."""
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", CANCELLED], cwd=root, capture_output=True, timeout=60, text=True)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "goes on"), done.stderr

@@ -29,7 +29,6 @@ Needs: source topics with equal partition counts, neither compacted nor transact
 from .handler import UNCHANGED, Halt, Incoming, Outcome, Send, Unchanged, dead_letter
 from .lease import Lease
 from .pins import UntestedVersion, check_pins
-from .running import run_until_stopped
 from .settings import FenceSettings
 from .table import TableRow
 from .topics import FenceRefusal
@@ -50,5 +49,4 @@ __all__ = [
     "UntestedVersion",
     "check_pins",
     "dead_letter",
-    "run_until_stopped",
 ]

@@ -210,7 +210,10 @@ class FencedProducer(driver.Producer):  # type: ignore[misc]
         never_expire(client)
 
     def is_sending(self) -> bool:
-        """Say whether a record is on its way to a broker that has not answered yet."""
+        """Say whether a request with records is under way, from the wait for its connection to the pause after a failure.
+
+        False does not say that no broker has the records that wait: the last try may have timed out and yet have arrived.
+        """
         return self._producer is not None and bool(self._producer._sender._muted_partitions)
 
     async def renew(self, *, again: bool) -> None:

@@ -212,8 +212,9 @@ class Fence(Status):
     async def _settle(self) -> None:
         """Wait for what is in flight, but not for a partition of the broker that takes nothing.
 
-        At a rebalance the whole group would wait for it, and then for the next worker that gets it. What no broker has
-        been sent is given up instead: its events come again, and whoever has them decides anew.
+        At a rebalance the whole group would wait for it, and then for the next worker that gets it. While no request is
+        under way, what is in flight is given up instead: its events come again. Where an earlier try has arrived after
+        all, the row is read again with the others, and knows its event.
         """
         before, since = -1, monotonic_s()
         while flying := sum(window.in_flight for window in self.windows.values()):

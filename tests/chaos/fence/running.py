@@ -5,8 +5,7 @@ import contextlib
 
 from services.runtime.hard_end import StopBound
 from services.runtime.stopping import PARTS_LIMIT_S
-
-from .worker import Fence
+from services.sequencer.adapters.fence import Fence
 
 
 async def run_until_stopped(fence: Fence, stop: asyncio.Event) -> None:
@@ -18,8 +17,12 @@ async def run_until_stopped(fence: Fence, stop: asyncio.Event) -> None:
     stopped.cancel()
     if running.done():
         await running
-    StopBound(PARTS_LIMIT_S).arm()
-    await fence.stop()
-    running.cancel()  # a start that still waits for a broker does not notice that Faust was stopped
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    bound = StopBound(PARTS_LIMIT_S)
+    bound.arm()
+    try:
+        await fence.stop()
+        running.cancel()  # a start that still waits for a broker does not notice that Faust was stopped
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    finally:
+        bound.disarm()
