@@ -144,7 +144,8 @@ class Ingest:
             self.unsafe.hold(events)
             known = isinstance(error, RingbackError | TimeoutError)
             why = str(error) or f"not safe within {PHONE_LIMIT_S} s"
-            log.error("call_goes_on_unsafe", route=route, why=why, exc_info=None if known else error)
+            ids = [event.id for event in events]
+            log.error("call_goes_on_unsafe", route=route, ids=ids, why=why, exc_info=None if known else error)
 
     def _read(self, webhook: Webhook, received_at: datetime, now: datetime) -> Reading:
         if webhook.route == routes.CALLS:

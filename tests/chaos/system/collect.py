@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from deploy.local.system import System
 from schemas.topics import BY_NAME, TOPICS, Topic, topics_of
 from services.sequencer.adapters.fence.table import digest
-from tests.chaos.system.history import Appended, History, Posted
+from tests.chaos.system.history import Appended, Away, History, Posted
 from tests.chaos.system.load import Load
 
 COLLECTIONS = {
@@ -32,6 +32,32 @@ class Held:
     row_digests: dict[str, Mapping[int, str]] = field(default_factory=dict)
     reconciled: Mapping[str, int] = field(default_factory=dict)
     unsafe: int = 0
+    died_unsafe: frozenset[str] = frozenset()
+    away: Sequence[Away] = ()
+
+
+def unsafe_in(log: Iterable[str]) -> tuple[int, frozenset[str]]:
+    """Return, of the log of one ingest over its lives, how many calls went on without a safe event, and which events died.
+
+    An event died where its life ended while it was in memory and said nothing: only kill -9 does that. A life that is told to
+    stop names what it loses (`unsafe_event_lost`), and no such event is forgiven.
+    """
+    calls, held, died = 0, set[str](), set[str]()
+    for line in log:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            continue  # a traceback, or a line that a kill cut off
+        match said.get("event"):
+            case "settings":  # the first line of a life
+                died |= held
+                held = set()
+            case "call_goes_on_unsafe":
+                calls += 1
+                held |= set(said["ids"])
+            case "unsafe_made_safe" | "unsafe_event_lost":
+                held.discard(said["id"])
+    return calls, frozenset(died)
 
 
 async def collect(system: System, kafka: str, mongodb: str, load: Load, held: Held) -> History:
@@ -76,6 +102,8 @@ async def collect(system: System, kafka: str, mongodb: str, load: Load, held: He
         row_digests={"the changelog": digests, **held.row_digests},
         reconciled=held.reconciled,
         unsafe=held.unsafe,
+        died_unsafe=held.died_unsafe,
+        away=held.away,
         dead_letters=letters,
         **found,
     )
@@ -108,6 +136,7 @@ def _appended(record: ConsumerRecord[bytes, bytes]) -> Appended:
         caller=(record.key or b"").decode().rpartition(":")[2],
         call_id=data.get("call_id", ""),
         body=data.get("body", ""),
+        status=data.get("status", ""),
         at_s=record.timestamp / 1000,
     )
 

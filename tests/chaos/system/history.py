@@ -9,6 +9,25 @@ Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceTry:
+    """One request for a call's first TwiML: which ingest it went to, when (real), how long it took, whether it was answered."""
+
+    instance: int
+    at_s: float
+    took_s: float
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Away:
+    """When the run itself kept an ingest from answering: killed, told to stop or halted, until it was there again (real)."""
+
+    instance: int
+    from_s: float
+    to_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallPlaced:
     """One call as the phone company played it.
 
@@ -19,6 +38,8 @@ class CallPlaced:
         acknowledged: names of the webhooks that were answered with 2xx, such as `started`, `ended`.
         ended_s: when the webhook of its end was posted first (real, seconds since the epoch).
         expected: what it is decided as where nothing breaks.
+        tries: to get its first TwiML.
+        pressed: id of the event of an officer's key press that was acknowledged.
     """
 
     sid: str
@@ -27,6 +48,8 @@ class CallPlaced:
     acknowledged: frozenset[str] = frozenset()
     ended_s: float | None = None
     expected: Literal["answered", "missed", "abandoned"] = "missed"
+    tries: Sequence[VoiceTry] = ()
+    pressed: str | None = None
 
     @property
     def is_known(self) -> bool:
@@ -61,6 +84,7 @@ class Appended:
     caller: str
     call_id: str = ""
     body: str = ""
+    status: str = ""
     at_s: float
 
 
@@ -98,6 +122,8 @@ class History:
         dead_letters: how many records each dead-letter topic holds.
         reconciled: how many events of each type the reconciler told.
         unsafe: how many calls went on without a safe event.
+        died_unsafe: ids of events that an ingest held in memory alone when it was killed (kill -9).
+        away: when the run itself kept an ingest from answering.
     """
 
     calls: Sequence[CallPlaced] = ()
@@ -116,3 +142,5 @@ class History:
     dead_letters: Mapping[str, int] = field(default_factory=dict)
     reconciled: Mapping[str, int] = field(default_factory=dict)
     unsafe: int = 0
+    died_unsafe: frozenset[str] = frozenset()
+    away: Sequence[Away] = ()

@@ -16,7 +16,7 @@ from services.cli.benching.latency import BRANCHES, caller_of
 from services.cli.replaying.webhooks import DialledLeg, dialled_legs, sid
 from services.ingest import routes
 from services.runtime.clock import Clock, monotonic_s, real_now
-from tests.chaos.system.history import Acknowledged, CallPlaced, TextReceived
+from tests.chaos.system.history import Acknowledged, CallPlaced, TextReceived, VoiceTry
 
 TRIES: Final = 6
 TRY_LIMIT_S: Final = 5.0
@@ -56,7 +56,7 @@ class Load:
     def __post_init__(self) -> None:
         self._validator = RequestValidator(AUTH_TOKEN)
         self.base_url = self.base_urls[0]
-        self._next_base = cycle(self.base_urls)
+        self._next_base = cycle(enumerate(self.base_urls))
         stories: list[tuple[Callable[[int, random.Random], Awaitable[None]], int]] = [
             (self._missed, 40),
             (self._hung_up, 10),
@@ -144,16 +144,18 @@ class Load:
         }
         number = caller if caller.startswith("+") else None
         began, began_s = self.clock.now(), monotonic_s()
+        tries: list[VoiceTry] = []
         twiml = await self._post(
             routes.VOICE,
             f"{self.base_url}{routes.VOICE}",
             {**parties, "CallStatus": "ringing"},
             f"twilio:{call_id}:started",
+            tries,
         )
         self.voice_s.append(monotonic_s() - began_s)
         if twiml is None:
             self._list(parties, began, "completed")
-            self.calls.append(CallPlaced(sid=call_id, caller=number))
+            self.calls.append(CallPlaced(sid=call_id, caller=number, tries=tries))
             return
         legs = dialled_legs(twiml)
         done = {"started"}
@@ -184,6 +186,8 @@ class Load:
                 acknowledged=frozenset(done),
                 ended_s=ended_s,
                 expected="answered" if answered else "abandoned" if hangs_up and legs_end and legs else "missed",
+                tries=tries,
+                pressed=f"twilio:{_leg(legs[0], parties)['CallSid']}:answered" if answered else None,
             )
         )
 
@@ -246,27 +250,37 @@ class Load:
             kind = {"STOP": "stop", "START": "start"}.get(body, "reply")
             self.texts.append(TextReceived(sid=message, caller=caller_of(n), kind=kind))  # type: ignore[arg-type]
 
-    async def _post(self, route: str, url: str, form: Form, event_id: str | None) -> str | None:
+    async def _post(
+        self, route: str, url: str, form: Form, event_id: str | None, tries: list[VoiceTry] | None = None
+    ) -> str | None:
         """Post a signed webhook as often as Twilio would; return the answer, or None when nobody ever took it.
 
-        As behind a load balancer, each try goes to the next instance of ingest.
+        As behind a load balancer, each try goes to the next instance of ingest. `tries` gets each of them.
         """
+        tries = [] if tries is None else tries
         headers = {"X-Twilio-Signature": self._validator.compute_signature(url, dict(form))}
         limit = aiohttp.ClientTimeout(total=TRY_LIMIT_S)
         for attempt in range(TRIES):
-            there = url.replace(self.base_url, next(self._next_base), 1)
+            instance, base = next(self._next_base)
+            there = url.replace(self.base_url, base, 1)
+            began_s, at_s = monotonic_s(), real_now().timestamp()
+            answered = False
             try:
                 async with self.http.post(there, data=dict(form), headers=headers, timeout=limit) as answer:
                     text = await answer.text()
-                    if answer.status < 300:
+                    answered = answer.status < 300
+                    if answered:
                         if event_id is not None:
-                            at_s = real_now().timestamp()
-                            self.webhooks.append(Acknowledged(event_id=event_id, route=route, at_s=at_s))
+                            acknowledged_s = real_now().timestamp()
+                            self.webhooks.append(Acknowledged(event_id=event_id, route=route, at_s=acknowledged_s))
                         return text
                     if answer.status < 500:
                         raise AssertionError(f"{url} refused a good webhook: {answer.status} {text[:200]}")
             except (aiohttp.ClientError, TimeoutError):
                 pass
+            finally:
+                took_s = monotonic_s() - began_s
+                tries.append(VoiceTry(instance=instance, at_s=at_s, took_s=took_s, answered=answered))
             await asyncio.sleep(0.3 * 2**attempt)
         self.unacknowledged += 1
         return None

@@ -16,7 +16,7 @@ from tests.chaos.system.checker import Breach, Report, check
 from tests.chaos.system.collect import Held, collect
 from tests.chaos.system.history import CallPlaced, Posted
 from tests.chaos.system.load import Load
-from tests.chaos.system.schedule import KAFKA, SCENES, Fault, draw, scene
+from tests.chaos.system.schedule import KAFKA, Fault, draw, scene
 from tests.chaos.system.stage import Stage
 
 WEDNESDAY_14_EDT: Final = datetime(2026, 3, 11, 18, 0, tzinfo=UTC)
@@ -26,8 +26,6 @@ AFTERWARDS_S: Final = (3600.0, 86_400.0, 86_400.0)
 """How far the clock moves after that, step by step: past every expiry, and to the next two mornings."""
 SPARE_KILLS: Final = 1.3
 """So many more kills are drawn: some meet what is down already."""
-TWIML_LIMIT_S: Final = 3.0
-"""In an outage a call is answered within two seconds; a second more for a machine that does everything else too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,11 +133,10 @@ async def run(plan: Plan, folder: Path, say: Callable[[str], None] = print) -> O
             await _come_to_rest(stage, load, held)
         except Exception as error:
             extra.append(Breach("does not come to rest", type(error).__name__, str(error)[:2000]))
-        held.unsafe = stage.unsafe()
+        held.unsafe, held.died_unsafe = stage.unsafe()
+        held.away = stage.away
         history = await collect(stage.first, stage.kafka, stage.mongodb, load, held)
     extra += [Breach("does not stop", "SIGTERM", why) for why in stage.breaches]
-    if plan.scene in SCENES and max(load.voice_s) > TWIML_LIMIT_S:
-        extra.append(Breach("call kept waiting", "TwiML", f"a call waited {max(load.voice_s):.1f} s"))
     if kills(stage.done) < plan.min_kills:
         extra.append(Breach("too little broken", "kill -9", f"{kills(stage.done)} of {plan.min_kills}"))
     found = check(history)

@@ -18,8 +18,10 @@ import aiohttp
 from deploy.local.mongo import LocalMongo
 from deploy.local.system import SERVICES, System, SystemFailure, fresh_name
 from schemas.topics import topics_of
-from services.runtime.clock import FileClock, monotonic_s, write_clock
+from services.runtime.clock import FileClock, monotonic_s, real_now, write_clock
 from tests.chaos.system.cluster import Broker, Cluster
+from tests.chaos.system.collect import unsafe_in
+from tests.chaos.system.history import Away
 from tests.chaos.system.proxy import Proxy
 from tests.chaos.system.schedule import FIRST, KAFKA, MONGO, PROVIDER, SECOND, Fault, Kind
 
@@ -53,6 +55,7 @@ class Stage:
     systems: list[System] = field(default_factory=list)
     exits: dict[str, list[int]] = field(default_factory=dict)
     breaches: list[str] = field(default_factory=list)
+    away: list[Away] = field(default_factory=list)
     done: list[Fault] = field(default_factory=list)
     """The faults that happened: what is broken already is not broken again."""
 
@@ -65,6 +68,7 @@ class Stage:
         self._down_for: dict[tuple[int, str], float] = {}
         self._stack = contextlib.AsyncExitStack()
         self._broken: set[tuple[str, int]] = set()
+        self._ingest_down: dict[int, float] = {}
         self._ending = False
 
     @property
@@ -154,13 +158,23 @@ class Stage:
         while not self._ending:
             try:
                 await system.launch(name)
+                self._ingest_back(n, name)
             except SystemFailure as failure:
                 self.exits.setdefault(f"{name}/{n}", []).append(-1)
                 self.say(str(failure).splitlines()[0])
             else:
                 code = await system.running[name].process.wait()
+                self._ingest_gone(n, name)
                 self.exits.setdefault(f"{name}/{n}", []).append(code)
             await asyncio.sleep(self._down_for.pop((n, name), RESTART_AFTER_S))
+
+    def _ingest_gone(self, n: int, name: str) -> None:
+        if name == "ingest":
+            self._ingest_down.setdefault(n, real_now().timestamp())
+
+    def _ingest_back(self, n: int, name: str) -> None:
+        if name == "ingest" and (since := self._ingest_down.pop(n, None)) is not None:
+            self.away.append(Away(instance=n, from_s=since, to_s=real_now().timestamp()))
 
     async def ready(self, limit_s: float = 90.0) -> None:
         """Wait until every process of every instance is ready at once.
@@ -250,10 +264,11 @@ class Stage:
         await system.stop("reconciler")
         return {kind: count for kind, count in told.items() if kind != "passes"}
 
-    def unsafe(self) -> int:
-        """Return how many calls went on without a safe event."""
+    def unsafe(self) -> tuple[int, frozenset[str]]:
+        """Return how many calls went on without a safe event, and which events died in memory."""
         logs = [self.folder / f"instance-{n}" / "ingest.log" for n in range(len(self.systems))]
-        return sum(log.read_text(errors="replace").count("call_goes_on_unsafe") for log in logs if log.exists())
+        found = [unsafe_in(log.read_text(errors="replace").splitlines()) for log in logs if log.exists()]
+        return sum(calls for calls, _ in found), frozenset[str]().union(*(died for _, died in found))
 
     # --- breaking ----------------------------------------------------------------------------------------------------
 
@@ -321,11 +336,13 @@ class Stage:
     async def _break_service(self, fault: Fault) -> None:
         system, key = self.systems[fault.instance], (fault.instance, fault.target)
         running = system.running[fault.target]
+        self._ingest_gone(fault.instance, fault.target)
         if fault.kind in (Kind.PAUSE, Kind.LONG_PAUSE):
             system.pause(fault.target)
             await asyncio.sleep(fault.for_s)
             with contextlib.suppress(KeyError):
                 system.resume(fault.target)
+            self._ingest_back(fault.instance, fault.target)
             return
         self._down_for[key] = fault.for_s
         if fault.kind is Kind.KILL:

@@ -10,7 +10,18 @@ from services.sequencer.domain.row import CallerSequence, Phase, Row, StepState,
 from services.sequencer.domain.row_json import dump
 from tests.chaos.system.checker import CHECKS, check
 from tests.chaos.system.cluster import FIRST_LEADS, replicas
-from tests.chaos.system.history import Acknowledged, Appended, CallPlaced, History, Posted, TextReceived
+from tests.chaos.system.collect import unsafe_in
+from tests.chaos.system.history import (
+    Acknowledged,
+    Appended,
+    Away,
+    CallPlaced,
+    Document,
+    History,
+    Posted,
+    TextReceived,
+    VoiceTry,
+)
 from tests.chaos.system.run import first_texts_s
 from tests.chaos.system.schedule import KINDS, WEIGHTS, Kind, draw, scene
 from tests.unit.sequencer.build import CADENCES, DAY, LEAD, MORNING, T0
@@ -72,6 +83,16 @@ TWICE = Posted(to=CALLER, at_s=101.0, touch_id="t2", sid="SM2")
 DELIVERY = {"_id": "t2", "caller": CALLER, "sequence_id": "s1", "step": "text-now", "state": "sent", "sid": "SM2"}
 
 
+TALKED = Appended(event_id="a", type="call.leg_answered", caller=CALLER, call_id="CA2", at_s=99.0)
+PRESSED = Acknowledged(event_id="twilio:CA9:answered", route="/leg", at_s=9.0)
+SLOW = VoiceTry(instance=0, at_s=95.0, took_s=3.1, answered=True)
+UNANSWERED = VoiceTry(instance=0, at_s=95.0, took_s=0.1, answered=False)
+ENDED = Appended(event_id="e", type="call.ended", caller=CALLER, call_id=CALL, at_s=90.0)
+CANCELED = Appended(event_id="l", type="call.leg_ended", caller=CALLER, call_id=CALL, status="canceled", at_s=92.9)
+OPEN_LEAD: Document = {"_id": "l1", "caller": CALLER, "owner_id": "d", "texting": "open"}
+UNTEXTED: dict[str, Any] = {"posted": [], "delivery_documents": []}
+
+
 @pytest.mark.parametrize(
     ("check_name", "changes"),
     [
@@ -83,6 +104,9 @@ DELIVERY = {"_id": "t2", "caller": CALLER, "sequence_id": "s1", "step": "text-no
                          "lead_documents": [{"_id": "l1", "caller": CALLER, "owner_id": "d", "texting": "open"}]}),
         ("answered caller texted",
          {"appended": [Appended(event_id="a", type="call.leg_answered", caller=CALLER, at_s=99.0)]}),
+        ("answered caller texted", {"appended": [TALKED], "posted": [replace(TWICE, at_s=99.9)],
+                                    "delivery_documents": [{**DELIVERY, "step": "text-10min"}]}),
+        ("caller lost", {**UNTEXTED, "lead_documents": [{**OPEN_LEAD, "task": {"task_id": "k", "reasons": ["missed_call"]}}]}),
         ("late after a stop", {"posted": [*good().posted, STOPPED]}),
         ("sent twice", {"posted": [*good().posted, replace(TWICE, touch_id="t1")]}),
         ("sent twice", {"posted": [*good().posted, TWICE], "delivery_documents": [*good().delivery_documents, DELIVERY]}),
@@ -92,6 +116,16 @@ DELIVERY = {"_id": "t2", "caller": CALLER, "sequence_id": "s1", "step": "text-no
         ("left open", {"rows": {"k": {"s": ["c", "d", 1, None, [["text-10min", "waiting", 1, None, ""]]]}}}),
         ("record lost", {"webhooks": [Acknowledged(event_id="twilio:CA9:ended:completed", route="/call-status", at_s=9.0)]}),
         ("record lost", {"webhooks": [Acknowledged(event_id="twilio:CA9:answered", route="/leg", at_s=9.0)]}),
+        ("record lost", {"webhooks": [PRESSED], "unsafe": 1}),
+        ("record lost", {"webhooks": [PRESSED], "died_unsafe": frozenset({PRESSED.event_id}), "lead_documents": [],
+                         "calls": [replace(good().calls[0], pressed=PRESSED.event_id)]}),
+        ("call kept waiting", {"calls": [replace(good().calls[0], tries=[SLOW])]}),
+        ("call kept waiting", {"calls": [CallPlaced(sid=CALL, caller=CALLER, tries=[UNANSWERED])]}),
+        ("call kept waiting", {"calls": [replace(good().calls[0], tries=[SLOW])],
+                               "away": [Away(instance=0, from_s=0.0, to_s=90.0), Away(instance=1, from_s=0.0, to_s=900.0)]}),
+        ("wrong outcome", {"call_documents": [{"call_id": CALL, "outcome": "abandoned"}]}),
+        ("wrong outcome", {"calls": [replace(good().calls[0], expected="abandoned")], "appended": [CANCELED, ENDED]}),
+        ("wrong outcome", {"call_documents": [{"call_id": CALL, "outcome": "missed", "voicemail": True}]}),
         ("wrong outcome", {"call_documents": [{"call_id": CALL, "outcome": "answered"}]}),
         ("wrong outcome", {"appended": [Appended(event_id="a", type="call.leg_answered", caller=CALLER, call_id=CALL,
                                                  at_s=199.0)]}),
@@ -152,11 +186,58 @@ def test_same_seed_draws_the_same_faults_in_the_order_of_their_time() -> None:
     assert [fault.at_s for fault in one] == sorted(fault.at_s for fault in one)
 
 
-def test_key_press_of_a_call_that_went_on_unsafe_may_be_lost_and_nothing_else() -> None:
-    pressed = Acknowledged(event_id="twilio:CA9:answered", route="/leg", at_s=9.0)
-    assert "record lost" not in broken(webhooks=[pressed], unsafe=1)
-    assert "record lost" in broken(webhooks=[pressed, pressed], unsafe=1)
-    assert "record lost" in broken(webhooks=[replace(pressed, event_id="twilio:CA9:ended:completed")], unsafe=1)
+def test_key_press_that_died_with_its_ingest_is_counted_and_nothing_else_may_be_lost() -> None:
+    press = {PRESSED.event_id}
+    calls = [replace(good().calls[0], pressed=PRESSED.event_id, answered=True)]
+    lost = replace(good(), webhooks=[PRESSED], calls=calls, died_unsafe=frozenset(press))
+    assert check(lost).is_clean
+    assert check(lost).counts["key presses lost with a killed ingest"] == 1
+    ended = replace(PRESSED, event_id="twilio:CA9:ended:completed")
+    assert "record lost" in broken(webhooks=[ended], died_unsafe=frozenset({ended.event_id}))
+
+
+def test_only_what_a_killed_ingest_held_in_memory_has_died_with_it() -> None:
+    """What it made safe, or named as lost when it was told to stop, is not forgiven."""
+    life, went_on = '{"event": "settings"}', '{"event": "call_goes_on_unsafe", "ids": ["a", "b", "c"]}'
+    safe, lost = '{"event": "unsafe_made_safe", "id": "a"}', '{"event": "unsafe_event_lost", "id": "b"}'
+    assert unsafe_in([life, went_on, safe, lost]) == (1, frozenset())
+    assert unsafe_in([life, went_on, safe, lost, "Traceback", life, safe]) == (1, frozenset({"c"}))
+
+
+def test_text_after_a_call_that_was_missed_after_the_talk_is_no_breach() -> None:
+    missed = replace(good().calls[0], ended_s=99.5)
+    assert "answered caller texted" in broken(appended=[TALKED], calls=[replace(missed, ended_s=98.0)])
+    assert "answered caller texted" not in broken(appended=[TALKED], calls=[missed])
+
+
+@pytest.mark.parametrize(
+    "lead",
+    [
+        {**OPEN_LEAD, "task": {"task_id": "k", "reasons": ["missed_call", "in doubt: timeout"]}},
+        {
+            **OPEN_LEAD,
+            "task": {"task_id": "k"},
+            "touches": {"text-now": {"state": "suppressed", "reason": "overtaken"}},
+        },
+        {**OPEN_LEAD, "task": {"task_id": "k"}, "texting": "stopped"},
+    ],
+)
+def test_untexted_caller_whose_task_or_card_says_why_is_no_breach(lead: Document) -> None:
+    assert "caller lost" not in broken(**UNTEXTED, lead_documents=[lead])
+
+
+def test_request_to_an_ingest_that_the_run_had_broken_may_fail() -> None:
+    away = [Away(instance=0, from_s=90.0, to_s=94.0)]
+    for one in (SLOW, UNANSWERED):
+        assert "call kept waiting" not in broken(calls=[replace(good().calls[0], tries=[one])], away=away)
+    unanswered = replace(good(), calls=[CallPlaced(sid=CALL, caller=CALLER, tries=[UNANSWERED])], away=away)
+    assert check(unanswered).counts["calls that met no ingest at all"] == 1
+
+
+def test_hung_up_call_whose_legs_ends_came_too_late_may_be_decided_as_missed() -> None:
+    late = replace(CANCELED, at_s=93.1)
+    calls = [replace(good().calls[0], expected="abandoned")]
+    assert "wrong outcome" not in broken(calls=calls, appended=[late, ENDED])
 
 
 def test_answer_that_was_proved_after_the_decision_is_no_breach() -> None:
