@@ -1,43 +1,35 @@
 """One caller's world: topics, a sequencer in its fence, a timekeeper and a notifier, one effect at a time.
 
-What decides is the real code (`decide`, the emitter, the row's codec, the fence's `Causes`). What is modelled is what may go
-wrong around it: every write and every acknowledgement is a step of its own, a crash may come between any two of them,
-topics are read in any order, and records come again.
+What decides is the real code: `decide`, the emitter, the row's codec, the fence's `Causes`, the notifier's gate and state machine.
+What is modelled is what may go wrong around it: every write and every acknowledgement is a step of its own, a crash may come
+between any two of them, topics are read in any order, and records come again.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 from faust.types import TP
 
 from schemas.base import EventData
 from schemas.envelope import Event
-from schemas.touches import (
-    TimerDue,
-    TimerSet,
-    TouchDue,
-    TouchFailed,
-    TouchRef,
-    TouchResult,
-    TouchSent,
-    TouchSuppressed,
-    TouchTaskRequested,
-)
+from schemas.leads import LeadContacted, LeadEvent, LeadOptedIn, LeadOptedOut, LeadReplied
+from schemas.touches import TimerDue, TimerSet, TouchDue, TouchRef, TouchResult
 from services.sequencer.adapters.fence.causes import Causes
 from services.sequencer.domain import emit
 from services.sequencer.domain.machine import decide
 from services.sequencer.domain.row import EMPTY, Row
 from services.sequencer.domain.row_json import dump, load
-from tests.unit.sequencer.build import CADENCES, KEY, T0, envelope
+from tests.model.notifier import GateFixes, Leads, Notifier
+from tests.unit.sequencer.build import CADENCES, KEY, T0, envelope, lead
 
 SOURCES = ("leads", "touch-results", "sequencer-ticks")
-Answer = Literal["sent", "reply_in_flight", "refused", "in_doubt"]
-ANSWERS: tuple[Answer, ...] = ("sent", "reply_in_flight", "refused", "in_doubt")
+HALTS = (LeadReplied, LeadContacted, LeadOptedOut, LeadOptedIn)
+"""What voids older touches: the leads service raises `halt_seq`."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +40,13 @@ class Fixes:
         row_first: a row is acknowledged before anything it causes is sent.
         effects_again: after an assignment a row's effects are sent before the row is replaced.
         answers_again: a repeated touch is answered with its results again, a repeated timer is set again.
+        gate: what protects a text's last moments.
     """
 
     row_first: bool = True
     effects_again: bool = True
     answers_again: bool = True
+    gate: GateFixes = field(default_factory=GateFixes)
 
 
 @dataclass
@@ -75,12 +69,16 @@ class World:
     row: str | None = None
     timers: dict[str, TimerSet] = field(default_factory=dict)
     fired: dict[str, TimerSet] = field(default_factory=dict)
-    deliveries: dict[str, TouchDue] = field(default_factory=dict)
-    results: dict[str, list[Event[EventData]]] = field(default_factory=lambda: defaultdict(list))
-    stopped: bool = False
+    leads: Leads = field(default_factory=Leads)
 
     def __post_init__(self) -> None:
         self.causes = Causes()
+        self.notifier = Notifier(
+            leads=self.leads,
+            fixes=self.fixes.gate,
+            now=lambda: self.now,
+            say=lambda event: self.logs[TouchResult.TOPIC].append(event),
+        )
         self.start()
 
     # -- the sequencer --
@@ -158,78 +156,47 @@ class World:
             if mark:
                 self.fired[timer.timer_id] = self.timers.pop(timer.timer_id)
 
+    # -- the leads service and the borrower --
+
+    def leads_says(self, kind: type[LeadEvent]) -> None:
+        """Have the leads service store something of its lead and tell it."""
+        self.leads.seq += 1
+        if kind in HALTS:
+            self.leads.halt_seq = self.leads.seq
+        if kind is LeadContacted:
+            self.leads.contacted_seq = self.leads.seq
+        self.logs[kind.TOPIC].append(lead(kind, self.leads.seq, self.now, self.leads.texting))
+
+    def borrower_says(self, *, stop: bool) -> None:
+        """Have STOP or START stand in Kafka; the leads service has not read it yet."""
+        self.leads.said_stop = stop
+        self.leads.replies[f"reply-{len(self.leads.replies)}"] = stop
+
+    def leads_reads(self) -> bool:
+        """Have the leads service read the next word of the borrower; return whether there was one."""
+        unread = [id_ for id_ in self.leads.replies if id_ not in self.leads.seen]
+        if not unread:
+            return False
+        stop = self.leads.replies[unread[0]]
+        self.leads.texting = "stopped" if stop else "open"
+        self.leads.seen |= {unread[0]}
+        self.leads_says(LeadOptedOut if stop else LeadOptedIn)
+        return True
+
     # -- the notifier --
 
     def accept(self) -> None:
         """Read the touches; a repeated one is answered with its results again."""
         for event in self.logs[TouchDue.TOPIC][self.committed[TouchDue.TOPIC] :]:
-            if not isinstance(event.data, TouchDue):
-                continue
-            if event.data.touch_id not in self.deliveries:
-                self.deliveries[event.data.touch_id] = event.data
-            elif self.fixes.answers_again:
-                self.logs[TouchResult.TOPIC] += self.results[event.data.touch_id]
+            if isinstance(event.data, TouchDue):
+                self.notifier.accept(event, event.data, answers_again=self.fixes.answers_again)
         self.committed[TouchDue.TOPIC] = len(self.logs[TouchDue.TOPIC])
-
-    def undelivered(self) -> list[TouchDue]:
-        """Return the touches that have no result yet, or only a doubt."""
-        return [touch for id_, touch in self.deliveries.items() if not self.results[id_]]
-
-    def deliver(self, touch: TouchDue, answer: Answer) -> None:
-        """Ask the gate and the provider; say what became of a touch."""
-        about = touch.model_dump(include=set(TouchRef.model_fields))
-        if self.stopped:
-            self._say(touch, TouchSuppressed(**about, reason="opted_out"))
-        elif (touch.sequence_id, touch.step) in self.texts():
-            self._say(touch, TouchSuppressed(**about, reason="already_sent"))
-        elif self.now >= touch.expires_at:
-            self._say(touch, TouchSuppressed(**about, reason="expired"))
-            self._say(touch, TouchTaskRequested(**about, kind="text_not_sent", due_at=self.now, reason="expired"))
-        elif answer == "sent":
-            self._sent(touch)
-        elif answer == "reply_in_flight":
-            until = self.now + timedelta(seconds=30)
-            self._say(touch, TouchSuppressed(**about, reason=answer, until=until))
-        elif answer == "refused":
-            self._say(touch, TouchFailed(**about, reason="refused"))
-        else:
-            self._say(touch, TouchTaskRequested(**about, kind="text_not_sent", due_at=self.now, reason="unknown"))
-
-    def prove(self) -> None:
-        """Have a receipt prove a text that was in doubt."""
-        for id_, touch in self.deliveries.items():
-            last = self.results[id_][-1].data if self.results[id_] else None
-            if isinstance(last, TouchTaskRequested) and last.reason == "unknown":
-                self._sent(touch)
-                return
-
-    def _sent(self, touch: TouchDue) -> None:
-        about = touch.model_dump(include=set(TouchRef.model_fields))
-        self._say(
-            touch,
-            TouchSent(
-                **about,
-                sid="SM1",
-                body="hi",
-                template="t",
-                template_version=1,
-                variant="free",
-                sent_at=self.now,
-                from_number="+12125550100",
-            ),
-        )
-
-    def _say(self, touch: TouchDue, data: TouchResult) -> None:
-        event = envelope(data, f"{touch.touch_id}:{data.TYPE}", self.now, "ringback/notifier")
-        self.results[touch.touch_id].append(event)
-        self.logs[TouchResult.TOPIC].append(event)
 
     # -- what there is to see --
 
     def texts(self) -> list[tuple[str, str]]:
         """Return sequence and step of every text that the provider has accepted."""
-        said = [event.data for events in self.results.values() for event in events]
-        return [(data.sequence_id, data.step) for data in said if isinstance(data, TouchSent)]
+        return [(one.delivery.sequence_id, one.delivery.step) for one in self.notifier.taken]
 
     def kept(self) -> Row:
         """Return the row as a recovery would find it."""
@@ -257,9 +224,12 @@ class World:
         self.commit()
         self.keep_timers()
         self.fire()
+        while self.leads_reads():
+            pass
         self.accept()
-        for touch in self.undelivered():
-            self.deliver(touch, "sent")
+        self.notifier.settle()
+        while self.notifier.hand is not None or self.notifier.waiting():
+            self.notifier.work("accepted", 1)
         return self._size() != before
 
     def _size(self) -> tuple[int, ...]:
