@@ -30,8 +30,8 @@ KINDS: Final[dict[str, dict[Kind, int]]] = {
     **{name: {Kind.KILL: 4, Kind.TERM: 2, Kind.PAUSE: 2, Kind.LONG_PAUSE: 2} for name in SERVICES},
     KAFKA: {Kind.KILL: 1},
     FIRST: {Kind.KILL: 1, Kind.PAUSE: 1, Kind.CUT: 1},
-    SECOND: {Kind.KILL: 1, Kind.PAUSE: 1, Kind.CUT: 1, Kind.AWAY: 2, Kind.SLOW: 2},
-    MONGO: {Kind.KILL: 1, Kind.PAUSE: 1, Kind.CUT: 1, Kind.REFUSE: 1},
+    SECOND: {Kind.KILL: 1, Kind.TERM: 1, Kind.PAUSE: 1, Kind.LONG_PAUSE: 1, Kind.CUT: 1, Kind.AWAY: 2, Kind.SLOW: 2},
+    MONGO: {Kind.KILL: 1, Kind.TERM: 1, Kind.PAUSE: 1, Kind.LONG_PAUSE: 1, Kind.CUT: 1, Kind.REFUSE: 1},
     PROVIDER: {Kind.CUT: 1, Kind.REFUSE: 1},
 }
 
@@ -43,6 +43,10 @@ DURATION_S: Final = {
     Kind.KILL: (0.5, 4.0), Kind.TERM: (0.5, 2.0), Kind.PAUSE: (1.0, 4.0), Kind.LONG_PAUSE: (13.0, 18.0),
     Kind.AWAY: (10.0, 20.0), Kind.CUT: (0.0, 0.0), Kind.REFUSE: (1.0, 6.0), Kind.SLOW: (5.0, 12.0),
 }  # fmt: skip
+
+BROKER_PAUSE_S: Final = {Kind.PAUSE: (0.5, 2.0), Kind.LONG_PAUSE: (5.0, 9.0)}
+"""A broker's session lasts three seconds: past it the controller gives its partitions to the other broker, and it comes back
+believing that they are its own."""
 
 SCENES: Final = {"kafka-down": (KAFKA, 300.0), "mongo-down": (MONGO, 120.0)}
 """An outage of one server, and how long it lasts."""
@@ -102,7 +106,7 @@ def scene(name: str, for_s: float | None = None) -> tuple[float, Sequence[Fault]
 
 
 def _fault(dice: random.Random, at: float, target: str, kind: Kind, instances: int) -> Fault:
-    low, high = DURATION_S[kind]
+    low, high = BROKER_PAUSE_S.get(kind, DURATION_S[kind]) if target in (FIRST, SECOND) else DURATION_S[kind]
     return Fault(
         at_s=round(at, 2),
         kind=kind,
