@@ -34,9 +34,6 @@ MAY_REPEAT: Final = frozenset({30001, 30003})
 """A receipt with one of these codes proves that the text was not delivered: its step may be sent once more."""
 OPEN_STATES: Final = frozenset({"accepted", "posting"})
 OPEN_STEPS: Final = frozenset({"waiting", "timed", "due"})
-TWIML_LIMIT_S: Final = 3.0
-"""A call gets its TwiML within two seconds (design 3), and here within a second more: this machine is the phone company,
-both brokers, MongoDB and all services at once, and a request may wait that long for the processor alone."""
 NEW_LIFE_S: Final = 2.0
 """So long after an ingest is there again, or goes on after a halt, it first works off what has gathered."""
 
@@ -236,7 +233,7 @@ def calls_kept_waiting(history: History) -> Found:
     """
     for call in history.calls:
         for one in call.tries:
-            if one.answered and one.took_s <= TWIML_LIMIT_S:
+            if one.answered and one.took_s <= history.twiml_limit_s:
                 continue
             ends_s = one.at_s + one.took_s
             broken = any(

@@ -34,6 +34,7 @@ class Held:
     unsafe: int = 0
     died_unsafe: frozenset[str] = frozenset()
     away: Sequence[Away] = ()
+    twiml_limit_s: float = 3.0
 
 
 def unsafe_in(log: Iterable[str]) -> tuple[int, frozenset[str]]:
@@ -104,6 +105,7 @@ async def collect(system: System, kafka: str, mongodb: str, load: Load, held: He
         unsafe=held.unsafe,
         died_unsafe=held.died_unsafe,
         away=held.away,
+        twiml_limit_s=held.twiml_limit_s,
         dead_letters=letters,
         **found,
     )

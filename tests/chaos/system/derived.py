@@ -107,6 +107,9 @@ def counts_of(history: History) -> Mapping[str, int]:
         ),
         "calls that went on without a safe event": history.unsafe,
         "key presses lost with a killed ingest": len(presses_that_died(history)),
+        "TwiML after more than three seconds": sum(
+            one.answered and one.took_s > 3.0 for call in history.calls for one in call.tries
+        ),
         "calls that met no ingest at all": sum(
             bool(call.tries) and not any(one.answered for one in call.tries) for call in history.calls
         ),

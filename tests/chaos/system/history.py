@@ -124,6 +124,7 @@ class History:
         unsafe: how many calls went on without a safe event.
         died_unsafe: ids of events that an ingest held in memory alone when it was killed (kill -9).
         away: when the run itself kept an ingest from answering.
+        twiml_limit_s: how long a request for TwiML may take here, the machine's allowance in it.
     """
 
     calls: Sequence[CallPlaced] = ()
@@ -144,3 +145,4 @@ class History:
     unsafe: int = 0
     died_unsafe: frozenset[str] = frozenset()
     away: Sequence[Away] = ()
+    twiml_limit_s: float = 3.0

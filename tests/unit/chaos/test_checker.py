@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local.kafka import PROPERTIES
 from schemas.topics import TOPICS
 from services.sequencer.domain.row import CallerSequence, Phase, Row, StepState, StepStatus
 from services.sequencer.domain.row_json import dump
@@ -23,7 +24,7 @@ from tests.chaos.system.history import (
     VoiceTry,
 )
 from tests.chaos.system.run import first_texts_s
-from tests.chaos.system.schedule import KINDS, WEIGHTS, Kind, draw, scene
+from tests.chaos.system.schedule import KINDS, SECOND, WEIGHTS, Kind, draw, scene
 from tests.unit.sequencer.build import CADENCES, DAY, LEAD, MORNING, T0
 
 CALLER, CALL, TEXT = "+12125550101", "CA1", "SM9"
@@ -262,6 +263,15 @@ def test_first_texts_count_from_the_first_end_of_a_missed_call() -> None:
 
 def test_run_has_as_many_kills_as_it_was_asked_for() -> None:
     assert sum(fault.is_kill for fault in draw(11, 600.0, instances=2, min_kills=40)) >= 40
+
+
+def test_brokers_are_halted_past_their_own_session_and_for_less_than_it() -> None:
+    """The controller puts a broker out after three seconds without a heartbeat (`deploy.local.kafka.PROPERTIES`)."""
+    assert "broker.session.timeout.ms=3000\n" in PROPERTIES
+    for seed in range(200):
+        for fault in draw(seed, 600.0, instances=2):
+            if fault.target == SECOND and fault.kind in (Kind.PAUSE, Kind.LONG_PAUSE):
+                assert (fault.for_s > 3.0) == (fault.kind is Kind.LONG_PAUSE)
 
 
 def test_every_target_can_be_broken_and_every_kind_is_drawn() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientResponse
+from structlog.testing import capture_logs
 
 from deploy.local.process import free_port
 from schemas.base import EventData
@@ -301,10 +302,13 @@ async def test_call_goes_on_with_its_twiml_though_its_event_is_not_safe_and_is_c
     route = f"/webhooks/twilio/{target.partition('?')[0]}"
     rig.goes_through(Outlet(producer=NothingWorks(why), health=rig.health, limit_s=LIMIT_S))
     before = count("ringback_webhooks_unsafe_total", route=route)
-    answer = await rig.twilio(target, PHONE[target])
+    with capture_logs() as logs:
+        answer = await rig.twilio(target, PHONE[target])
     assert (answer.status, answer.content_type) == (200, "text/xml")
     assert "<Response" in await answer.text()
     assert count("ringback_webhooks_unsafe_total", route=route) == before + 1
+    (said,) = (line for line in logs if line["event"] == "call_goes_on_unsafe")
+    assert said["ids"], "the log names what a kill would lose"
 
 
 async def test_call_that_meets_a_kafka_and_a_disk_that_hang_is_answered_within_two_seconds(
