@@ -1,22 +1,17 @@
-"""Dead letters: what cannot be handled, kept with its bytes and the reason; and when so many are our own fault.
+"""Dead letters: what cannot be handled, kept with its bytes and the reason.
 
-The only place that writes their headers, and the only limit on them: the consumer loop and the sequencer use both.
+The only place that writes their headers, for the consumer loop and for the sequencer.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, Protocol
 
 from schemas.envelope import Wire
 from schemas.topics import dead_letter_topic
-from services.runtime.errors import ProcessMustEnd
 
-DEAD_LETTER_WINDOW: Final = 200
-DEAD_LETTER_SHARE: Final = 0.2
-DEAD_LETTER_FREE: Final = 20
-"""More dead letters than this many, and than this share of the last 200 events of a partition, is our fault and not
-theirs: the service stops rather than empties the topic."""
+GROUP_HEADER: Final = "dlq_group"
+"""Whose dead letter it is: several groups read a topic, and each counts its own."""
 
 REQUEST_LIMIT_BYTES: Final = 1 << 20
 """The largest record that a producer of ours may send; Kafka's own limit is the same but for the record's frame."""
@@ -26,10 +21,6 @@ FRAME_BYTES: Final = 4096
 
 REASON_LIMIT: Final = 1000
 """Most characters of a reason: a header is no place for a document."""
-
-
-class TooManyDeadLetters(ProcessMustEnd):
-    """Too many events of one partition fail: a bad deploy, not bad events."""
 
 
 class Record(Protocol):
@@ -61,7 +52,13 @@ class Record(Protocol):
 
 
 def dead_letter(
-    record: Record, error: Exception, *, attempts: int, first_failed: datetime, with_value: bool = True
+    record: Record,
+    error: Exception,
+    *,
+    attempts: int,
+    first_failed: datetime,
+    group: str = "",
+    with_value: bool = True,
 ) -> Wire:
     """Return the dead letter of a record: its bytes as they came, and in headers where it stood and why it failed.
 
@@ -70,6 +67,7 @@ def dead_letter(
         error: why.
         attempts: how often it was tried.
         first_failed: when it was first tried, real time.
+        group: the consumer group that could not handle it.
         with_value: False where the value makes the dead letter too large to be written. A header then says how many
             bytes were left out; they still stand where the other headers point, for as long as the topic keeps them.
     """
@@ -83,6 +81,8 @@ def dead_letter(
         ("dlq_attempts", str(attempts).encode()),
         ("dlq_first_failed", first_failed.isoformat().encode()),
     ]
+    if group:
+        headers.append((GROUP_HEADER, group.encode()))
     if not with_value:
         headers.append(("dlq_value_left_out", str(len(value)).encode()))
     return Wire(
@@ -97,33 +97,3 @@ def is_too_large(wire: Wire) -> bool:
     """Return whether a producer of ours would refuse a record for its size."""
     headers = sum(len(name) + len(value) for name, value in wire.headers)
     return len(wire.key) + len(wire.value) + headers > REQUEST_LIMIT_BYTES - FRAME_BYTES
-
-
-class DeadLetterLimit:
-    """Counts, partition by partition, how many of the last events became dead letters."""
-
-    def __init__(self) -> None:
-        self._recent: dict[tuple[str, int], deque[bool]] = {}
-
-    def full(self, topic: str, partition: int) -> str | None:
-        """Return why one more dead letter of a partition would be too many; None while it would not."""
-        recent = self._recent.get((topic, partition), deque())
-        bad, length = sum(recent) + 1, min(len(recent) + 1, DEAD_LETTER_WINDOW)
-        if bad > DEAD_LETTER_FREE and bad > DEAD_LETTER_SHARE * length:
-            return f"{bad} of the last {length} events of {topic}[{partition}] failed"
-        return None
-
-    def forget(self, topic: str, partition: int) -> None:
-        """Count a partition's events from the beginning."""
-        self._recent.pop((topic, partition), None)
-
-    def note(self, topic: str, partition: int, *, failed: bool) -> None:
-        """Note how one event ended.
-
-        Raises:
-            TooManyDeadLetters: so many failed that it is our fault; says how many, and where.
-        """
-        recent = self._recent.setdefault((topic, partition), deque(maxlen=DEAD_LETTER_WINDOW))
-        recent.append(failed)
-        if failed and (bad := sum(recent)) > DEAD_LETTER_FREE and bad > DEAD_LETTER_SHARE * len(recent):
-            raise TooManyDeadLetters(f"{bad} of the last {len(recent)} events of {topic}[{partition}] failed")

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import structlog
@@ -11,7 +12,7 @@ import structlog
 from schemas.base import EventData
 from schemas.envelope import Event, UndecodableEvent, UnknownEventType, decode
 from services.runtime.clock import monotonic_s, real_now
-from services.runtime.dead_letters import REASON_LIMIT, DeadLetterLimit, Record, TooManyDeadLetters, dead_letter
+from services.runtime.dead_letters import REASON_LIMIT, Record, dead_letter
 from services.runtime.errors import PermanentError, ProcessMustEnd, TransientError
 from services.runtime.handled import DEAD_LETTERED, UNKNOWN_TYPE, Handled, count
 from services.runtime.health import Health
@@ -42,7 +43,7 @@ class EventRunner:
         producer: sends dead letters.
         health: told which group waits, and for what.
         before_dead_letter: see `BeforeDeadLetter`.
-        pauses: which partitions stand. Without it, too many dead letters end the process.
+        pauses: which partitions stand.
     """
 
     def __init__(
@@ -52,15 +53,14 @@ class EventRunner:
         handler: Handler,
         producer: Producer,
         health: Health,
+        pauses: Pauses,
         before_dead_letter: BeforeDeadLetter | None = None,
-        pauses: Pauses | None = None,
     ) -> None:
-        self._pauses = pauses
+        self._group, self._pauses = group, pauses
         self._before = before_dead_letter
         self._handler, self._producer, self._health = handler, producer, health
-        self._dependency, self._dead_letters = f"dependency {group}", f"dead letters {group}"
+        self._dependency = f"dependency {group}"
         self._waiting: dict[tuple[str, int], str] = {}
-        self._limit = DeadLetterLimit()
         self._stopping = False
 
     def stop(self) -> None:
@@ -72,7 +72,7 @@ class EventRunner:
 
         Raises:
             TransientError: we are stopping, and it is not finished.
-            ProcessMustEnd: only another process can finish it, or too many events of its partition have failed.
+            ProcessMustEnd: only another process can finish it.
         """
         began_s, first, tries = monotonic_s(), real_now(), 0
         where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
@@ -106,18 +106,14 @@ class EventRunner:
             self._goes_on(record)
         count(record.topic, handled)
         EVENT_SECONDS.labels(record.topic).observe(monotonic_s() - began_s)
-        try:
-            self._limit.note(record.topic, record.partition, failed=handled.outcome == "dead_lettered")
-        except TooManyDeadLetters as error:
-            self._health.unready(self._dead_letters, str(error))
-            raise
         return handled
 
     async def _bury(self, record: Record, error: Exception, tries: int, first: datetime) -> None:
         """Put a record into its dead-letter topic, however long Kafka is away."""
         if self._before is not None:
             await self._prepare(self._before, record, error)
-        wire, attempt = dead_letter(record, error, attempts=tries, first_failed=first), 0
+        make = partial(dead_letter, record, error, attempts=tries, first_failed=first, group=self._group)
+        wire, attempt = make(), 0
         while True:
             attempt += 1
             try:
@@ -129,10 +125,11 @@ class EventRunner:
                 await self._wait(record, away, attempt)
             except PermanentError as refused:
                 # With its headers the dead letter is larger than the record was, and may be too large.
-                small = dead_letter(record, error, attempts=tries, first_failed=first, with_value=False)
+                small = make(with_value=False)
                 if wire == small:
                     raise ProcessMustEnd(f"a dead letter of {record.topic} cannot be written: {refused}") from refused
                 wire = small
+        self._pauses.count.add((record.topic, record.partition), record.offset)
         DEAD_LETTERS.labels(record.topic).inc()
 
     async def _stand(self, record: Record) -> None:
@@ -142,12 +139,11 @@ class EventRunner:
             TransientError: the partition is not ours any more, or we are stopping.
         """
         where = (record.topic, record.partition)
-        if self._pauses is None or self._pauses.of(where) is None:
+        if self._pauses.of(where) is None:
             return
         await self._pauses.resumed(where)
         if self._stopping or not self._pauses.mine(where):
             raise TransientError(f"{record.topic}[{record.partition}] stands, and is not ours any more")
-        self._limit.forget(*where)
 
     async def _stops_at(self, record: Record, error: Exception) -> bool:
         """Pause a partition of which too much fails already, before another dead letter; return whether it stood.
@@ -155,13 +151,11 @@ class EventRunner:
         The record of it is written first: whoever gets the partition next, after a kill too, reads it there.
         """
         where = (record.topic, record.partition)
-        if self._pauses is None:
-            return False
         await self._pauses.known(where)
         if not self._pauses.mine(where):
             raise TransientError(f"{record.topic}[{record.partition}] is not ours any more")
         if self._pauses.of(where) is None:
-            if (why := self._limit.full(*where)) is None:
+            if (why := self._pauses.count.full(where, record.offset)) is None:
                 return False
             note, attempt = self._pauses.note(where, record.offset, f"{why}, the last with {error!r}"[:REASON_LIMIT]), 0
             while True:

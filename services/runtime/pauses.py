@@ -9,15 +9,13 @@ import structlog
 from services.runtime.dead_letter_topics import PAUSED, DeadLetterTopics, Note, Standing, paused_by
 from services.runtime.errors import TransientError
 from services.runtime.health import Health
+from services.runtime.letter_count import LetterCount, Where
 
 log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 5.0
 """How often an instance with a paused partition looks whether it was resumed."""
 RETRY_S: Final = 1.0
-
-Where = tuple[str, int]
-"""A source topic and one of its partitions."""
 
 
 class Pauses:
@@ -30,11 +28,14 @@ class Pauses:
         group: the consumer group, for readiness.
         topics: reads the dead-letter topics.
         health: told which partitions stand, and how to go on.
+
+    Attributes:
+        count: of the group's dead letters; all of them are in it once a partition is known.
     """
 
     def __init__(self, group: str, topics: DeadLetterTopics, health: Health) -> None:
         self._part, self._topics, self._health = f"dead letters {group}", topics, health
-        self._group = group
+        self._group, self.count = group, LetterCount(group)
         self._all: dict[Standing, Note] = {}
         self._mine: set[Where] = set()
         self._unknown: set[Where] = set()
@@ -108,13 +109,15 @@ class Pauses:
             first = False
             asked = set(self._unknown)
             try:
-                self._all = paused_by(await self._topics.read(), self._all)
+                letters = await self._topics.read()
             except TransientError as error:
                 log.warning("pauses_not_read", why=str(error))
                 if not self._standing():
                     self._health.unready(self._part, str(error))
                 await asyncio.sleep(RETRY_S)
                 continue
+            self._all = paused_by(letters, self._all)
+            self.count.read(letters)
             self._unknown -= asked
             self._tell()
 

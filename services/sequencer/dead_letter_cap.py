@@ -11,84 +11,21 @@ from typing import Final
 import structlog
 
 from schemas.envelope import Wire
-from services.runtime.dead_letter_topics import PAUSED, RESUMED, DeadLetterTopics, Letter, Note, note_in, text_headers
-from services.runtime.dead_letters import DEAD_LETTER_FREE, DEAD_LETTER_SHARE, DEAD_LETTER_WINDOW, REASON_LIMIT
+from services.runtime.dead_letter_topics import DeadLetterTopics, Note
+from services.runtime.dead_letters import REASON_LIMIT
 from services.runtime.errors import TransientError
 from services.runtime.health import Health
-from services.runtime.pauses import Pauses, Where
+from services.runtime.letter_count import Where
+from services.runtime.pauses import Pauses
 from services.runtime.producer import KafkaProducer
 from services.runtime.service import Resource
 from services.sequencer.adapters.fence import Halt
 
 log = structlog.get_logger(__name__)
 
-GROUP_HEADER: Final = "dlq_group"
-"""Whose dead letter it is: several groups read a topic, and each counts its own."""
 RETRY_S: Final = 1.0
 
 SendWire = Callable[[Wire], Awaitable[None]]
-
-
-class LetterCount:
-    """Counts a group's dead letters among the last events of each partition, from the dead-letter topics.
-
-    Args:
-        group: the consumer group.
-    """
-
-    def __init__(self, group: str) -> None:
-        self._group = group
-        self._letters: dict[Where, set[int]] = {}
-        self._paused: dict[Where, int] = {}
-        self._from: dict[Where, int] = {}
-
-    def read(self, records: Iterable[Letter]) -> None:
-        """Take in what stands in dead-letter topics; records of a partition in their order."""
-        for record in records:
-            note, headers = note_in(record), text_headers(record)
-            if note is not None and note.kind == PAUSED and note.group == self._group:
-                self._paused[note.topic, note.partition] = note.offset
-            elif note is not None and note.kind == RESUMED:
-                where = (note.topic, note.partition)
-                if where in self._paused:
-                    self._from[where] = self._paused.pop(where)
-            elif headers.get(GROUP_HEADER) == self._group and headers.get("dlq_offset", "").isdecimal():
-                self.add((headers["dlq_topic"], int(headers["dlq_partition"])), int(headers["dlq_offset"]))
-
-    def add(self, where: Where, offset: int) -> None:
-        """Count the dead letter of one event."""
-        self._letters.setdefault(where, set()).add(offset)
-
-    def full(self, where: Where, offset: int) -> str | None:
-        """Return why a dead letter of this event would be one too many; None while it would not.
-
-        What stood before the last resumption does not count.
-        """
-        first = max(self._from.get(where, 0), offset - DEAD_LETTER_WINDOW + 1)
-        letters = self._letters.setdefault(where, set())
-        bad, length = 1 + sum(first <= one < offset for one in letters), offset - first + 1
-        if bad > DEAD_LETTER_FREE and bad > DEAD_LETTER_SHARE * length:
-            return f"{bad} of the last {length} events of {where[0]}[{where[1]}] failed"
-        letters.difference_update([one for one in letters if one < offset - 2 * DEAD_LETTER_WINDOW])
-        return None
-
-
-class Counted(DeadLetterTopics):
-    """Counts whatever is read.
-
-    Args:
-        inner: reads.
-        count: counts.
-    """
-
-    def __init__(self, inner: DeadLetterTopics, count: LetterCount) -> None:
-        self._inner, self._count = inner, count
-
-    async def read(self) -> list[Letter]:
-        """Return what has come since the last call."""
-        found = await self._inner.read()
-        self._count.read(found)
-        return found
 
 
 class DeadLetterCap(Resource):
@@ -121,10 +58,7 @@ class DeadLetterCap(Resource):
         self._group, self._bootstrap_servers = group, bootstrap_servers
         self._health, self._part, self._go_on = health, f"dead letters {group}: pausing", go_on
         self._send = send or self._send_alone
-        self._count = LetterCount(group)
-        self._pauses = Pauses(
-            group, Counted(letters or DeadLetterTopics(bootstrap_servers, topics), self._count), health
-        )
+        self._pauses = Pauses(group, letters or DeadLetterTopics(bootstrap_servers, topics), health)
         self._mine: set[Where] = set()
         self._halts: asyncio.Queue[tuple[Where, Note | None]] = asyncio.Queue()
         self._stopping = False
@@ -156,11 +90,11 @@ class DeadLetterCap(Resource):
         if self._stopping or not self._pauses.is_known(where):
             self._halts.put_nowait((where, None))
             raise Halt(f"not known yet whether {where[0]}[{where[1]}] stands")
-        if (why := self._count.full(where, offset)) is not None:
+        if (why := self._pauses.count.full(where, offset)) is not None:
             why = f"{why}, the last with {error!r}"[:REASON_LIMIT]
             self._halts.put_nowait((where, self._pauses.note(where, offset, why)))
             raise Halt(why)
-        self._count.add(where, offset)
+        self._pauses.count.add(where, offset)
 
     async def run(self) -> None:
         """For each halt: write its pause, wait until it is resumed, and let the fence go on."""

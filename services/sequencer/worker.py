@@ -10,6 +10,7 @@ from faust.types import TP
 from schemas.envelope import UndecodableEvent, Wire
 from services.runtime.clock import monotonic_s
 from services.runtime.dead_letter_topics import DeadLetterTopics
+from services.runtime.dead_letters import GROUP_HEADER
 from services.runtime.errors import PermanentError, TransientError
 from services.runtime.handled import OUTCOMES, Handled, count
 from services.runtime.health import Health
@@ -26,7 +27,7 @@ from services.sequencer.adapters.fence import (
     TableRow,
     dead_letter,
 )
-from services.sequencer.dead_letter_cap import GROUP_HEADER, DeadLetterCap, SendWire
+from services.sequencer.dead_letter_cap import DeadLetterCap, SendWire
 from services.sequencer.metrics import RECOVERIES
 from services.sequencer.shell import RecordHandler, repeat
 

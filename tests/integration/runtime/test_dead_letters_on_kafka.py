@@ -15,10 +15,10 @@ from schemas.topics import BY_NAME
 from services.cli.app import run
 from services.runtime import pauses
 from services.runtime.consumer import ConsumerLoop
-from services.runtime.dead_letters import DEAD_LETTER_FREE
 from services.runtime.errors import PermanentError
 from services.runtime.handled import APPLIED, Handled, ignored
 from services.runtime.health import Health
+from services.runtime.letter_count import DEAD_LETTER_FREE
 from services.runtime.producer import KafkaProducer
 from tests.infra.polling import eventually
 from tests.infra.providers import Kafka

@@ -11,7 +11,7 @@ from schemas.leads import LeadCalledAgain, LeadOpened, LeadOptedOut
 from schemas.touches import TouchDue
 from services.cli.app import run
 from services.runtime.dead_letter_topics import DeadLetterTopics, note_in, text_headers
-from services.runtime.dead_letters import DEAD_LETTER_FREE
+from services.runtime.letter_count import DEAD_LETTER_FREE
 from tests.infra.polling import eventually
 from tests.integration.sequencer.conftest import MORNING, T0, Rig
 

@@ -1,6 +1,7 @@
 """The consumer loop over a Kafka client in memory: order, commits, pauses, rebalances, readiness."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from aiokafka import TopicPartition
@@ -9,9 +10,9 @@ from prometheus_client import REGISTRY
 
 from services.runtime import consumer, pauses
 from services.runtime.dead_letter_topics import RESUMED, Note
-from services.runtime.dead_letters import DEAD_LETTER_FREE
 from services.runtime.errors import ProcessMustEnd, TransientError
 from services.runtime.health import Health
+from services.runtime.letter_count import DEAD_LETTER_FREE
 from services.runtime.stopping import CLOSE_LIMIT_S, EVENTS_LIMIT_S
 from tests.infra.polling import eventually
 from tests.unit.runtime.build import TOPIC, FakeLetters, PickyProducer, Record, Rig, Script, fails, record
@@ -224,6 +225,27 @@ async def test_paused_partition_makes_no_dead_letter_in_another_life_or_after_a_
         await eventually(lambda: second.kafka.kept == {P0: DEAD_LETTER_FREE + 5})
         assert letters_of(second)[-5:] == ["letter"] * 5
         assert second.health.not_ready.get("dead letters it") is None
+
+
+def has_committed(rig: Rig, offset: int) -> bool:
+    return rig.kafka.kept == {P0: offset}
+
+
+async def test_lives_killed_below_the_cap_count_on_and_not_anew() -> None:
+    """What counts are the group's own dead letters in `<topic>.dlq`, by the offsets of their events."""
+    producer, offset = PickyProducer(), 0
+    for _ in range(4):
+        async with Rig.of(letters=FakeLetters(producer)) as rig:
+            rig.kafka.put(*(Record(offset + n) for n in range(DEAD_LETTER_FREE // 4)))
+            offset += DEAD_LETTER_FREE // 4
+            await eventually(partial(has_committed, rig, offset))
+    async with Rig.of(letters=FakeLetters(producer), group="another") as other:
+        other.kafka.put(Record(offset))
+        await eventually(partial(has_committed, other, offset + 1))
+    async with Rig.of(letters=FakeLetters(producer)) as last:
+        last.kafka.put(Record(offset))
+        await eventually(lambda: "dead letters it" in last.health.not_ready)
+        assert letters_of(last) == ["letter"] * (DEAD_LETTER_FREE + 1) + ["dlq.paused"]
 
 
 async def test_pauses_cannot_be_read_good_events_are_handled_and_a_bad_one_waits(

@@ -6,19 +6,40 @@ from dataclasses import replace
 import pytest
 from prometheus_client import REGISTRY
 
-from services.runtime.dead_letters import DEAD_LETTER_FREE, TooManyDeadLetters
 from services.runtime.errors import PermanentError, ProcessMustEnd, TransientError
-from services.runtime.event_runner import EventRunner
+from services.runtime.event_runner import BeforeDeadLetter, EventRunner
 from services.runtime.handled import APPLIED, DEAD_LETTERED, Handled, ignored
 from services.runtime.health import Health
+from services.runtime.letter_count import DEAD_LETTER_FREE
+from services.runtime.pauses import Pauses
 from services.runtime.producer_errors import RecordRefused
 from tests.infra.polling import eventually
-from tests.unit.runtime.build import TOPIC, PickyProducer, Record, Script, fails, record
+from tests.unit.runtime.build import TOPIC, FakeLetters, PickyProducer, Record, Script, fails, record
+
+
+def runner_of(
+    group: str,
+    script: Script,
+    producer: PickyProducer,
+    health: Health,
+    before_dead_letter: BeforeDeadLetter | None = None,
+) -> EventRunner:
+    """Return a runner of some partitions, of which none stands."""
+    pauses = Pauses(group, FakeLetters(producer), health)
+    pauses.assigned((TOPIC, partition) for partition in range(4))
+    return EventRunner(
+        group=group,
+        handler=script,
+        producer=producer,
+        health=health,
+        pauses=pauses,
+        before_dead_letter=before_dead_letter,
+    )
 
 
 def made(script: Script, producer: PickyProducer | None = None) -> tuple[EventRunner, PickyProducer, Health]:
     producer, health = producer or PickyProducer(), Health(not_ready={})
-    return EventRunner(group="it", handler=script, producer=producer, health=health), producer, health
+    return runner_of("it", script, producer, health), producer, health
 
 
 def sample(name: str, **labels: str) -> float:
@@ -44,7 +65,7 @@ async def test_event_that_can_never_be_handled_becomes_a_dead_letter_with_its_by
     assert (letter.topic, letter.key, letter.value) == (f"{TOPIC}.dlq", bad.key, bad.value)
     assert headers["dlq_reason"] == f"{type(error).__name__}: {error}".encode()
     assert (headers["dlq_topic"], headers["dlq_partition"], headers["dlq_offset"]) == (TOPIC.encode(), b"3", b"7")
-    assert headers["dlq_attempts"] == b"1"
+    assert (headers["dlq_attempts"], headers["dlq_group"]) == (b"1", b"it")
     assert headers["ce_id"] == b"twilio:SM7"
     assert health.not_ready == {}
 
@@ -91,7 +112,7 @@ async def test_partition_that_works_again_does_not_hide_one_that_still_waits() -
         return APPLIED
 
     script = Script({"1": fails(TransientError("partition 0 waits"), times=1), "2": second})
-    runner = EventRunner(group="it", handler=script, producer=PickyProducer(), health=health)
+    runner = runner_of("it", script, PickyProducer(), health)
     waiting = asyncio.create_task(runner.finish(record(2, partition=1)))
     await eventually(lambda: "dependency it" in health.not_ready)
     assert await runner.finish(record(1, partition=0)) == APPLIED
@@ -104,15 +125,9 @@ async def test_partition_that_works_again_does_not_hide_one_that_still_waits() -
 async def test_two_groups_of_one_service_do_not_clear_each_others_readiness() -> None:
     """The notifier reads touches and receipts as two groups."""
     health = Health(not_ready={})
-    touches = EventRunner(
-        group="touches", handler=Script({"1": fails(TransientError("away"))}), producer=PickyProducer(), health=health
-    )
-    receipts = EventRunner(
-        group="receipts",
-        handler=Script({"2": fails(TransientError("for a moment"), 1)}),
-        producer=PickyProducer(),
-        health=health,
-    )
+    touches = runner_of("touches", Script({"1": fails(TransientError("away"))}), PickyProducer(), health)
+    for_a_moment = Script({"2": fails(TransientError("for a moment"), 1)})
+    receipts = runner_of("receipts", for_a_moment, PickyProducer(), health)
     waiting = asyncio.create_task(touches.finish(record(1)))
     await eventually(lambda: "dependency touches" in health.not_ready)
     assert await receipts.finish(record(2)) == APPLIED
@@ -163,16 +178,6 @@ async def test_error_that_only_another_process_survives_is_let_out_at_once() -> 
     assert producer.records == []
 
 
-async def test_too_many_dead_letters_of_one_partition_stop_the_service_and_say_where() -> None:
-    runner, producer, health = made(Script())
-    for offset in range(DEAD_LETTER_FREE):
-        await runner.finish(Record(offset))
-    with pytest.raises(TooManyDeadLetters, match=rf"21 of the last 21 events of {TOPIC}\[0\] failed"):
-        await runner.finish(Record(DEAD_LETTER_FREE))
-    assert set(health.not_ready) == {"dead letters it"}
-    assert len(producer.records) == DEAD_LETTER_FREE + 1
-
-
 @pytest.mark.parametrize("error", [TransientError("MongoDB is away"), ZeroDivisionError("a defect")])
 async def test_what_must_stand_before_a_dead_letter_fails_the_dead_letter_waits_for_it(error: Exception) -> None:
     told: list[tuple[int, str]] = []
@@ -185,13 +190,7 @@ async def test_what_must_stand_before_a_dead_letter_fails_the_dead_letter_waits_
         told.append((getattr(found, "offset", -1), str(why)))
 
     producer, health = PickyProducer(), Health(not_ready={})
-    runner = EventRunner(
-        group="it",
-        handler=Script({"7": fails(PermanentError("no"))}),
-        producer=producer,
-        health=health,
-        before_dead_letter=before,
-    )
+    runner = runner_of("it", Script({"7": fails(PermanentError("no"))}), producer, health, before)
     running = asyncio.create_task(runner.finish(record(7)))
     await eventually(lambda: "dependency it" in health.not_ready)
     assert producer.records == []

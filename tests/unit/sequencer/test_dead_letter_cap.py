@@ -13,8 +13,8 @@ from faust.types import TP
 from schemas.envelope import Wire
 from services.runtime import pauses
 from services.runtime.dead_letter_topics import RESUMED, Note, note_in
-from services.runtime.dead_letters import DEAD_LETTER_FREE
 from services.runtime.health import Health
+from services.runtime.letter_count import DEAD_LETTER_FREE
 from services.sequencer.adapters.fence import FenceSettings, Halt
 from services.sequencer.shell import handler
 from services.sequencer.worker import Worker
