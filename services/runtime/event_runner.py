@@ -191,7 +191,7 @@ class EventRunner:
         """Say what a partition waits for, and wait; raises the error when we are stopping, or the partition goes."""
         self._waiting[record.topic, record.partition] = str(error)
         self._say_what_waits()
-        is_going = self._pauses is not None and not self._pauses.mine((record.topic, record.partition))
+        is_going = not self._pauses.mine((record.topic, record.partition))
         if self._stopping or is_going:
             raise error  # not finished, not committed: whoever reads next repeats it
         log.warning("waiting", topic=record.topic, partition=record.partition, why=str(error), tries=tries)
