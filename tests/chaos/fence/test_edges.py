@@ -4,7 +4,6 @@ import asyncio
 import signal
 from pathlib import Path
 
-import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
@@ -91,7 +90,6 @@ async def test_workers_without_names_share_the_partitions_and_hand_them_over_at_
         assert await rig.wrong() == []
 
 
-@pytest.mark.chaos_full
 async def test_newer_of_two_workers_of_one_name_ends_once_with_the_name_and_the_older_goes_on(
     kafka: Kafka, app: str, tmp_path: Path
 ) -> None:

@@ -24,8 +24,7 @@ from tests.infra.topics import empty_topics
 from tests.integration.sequencer.conftest import T0, Rig, read_into
 
 STANDS_S = float(os.environ.get("RINGBACK_LEADERLESS_S", "60"))
-"""How long the partition stands."""
-pytestmark = pytest.mark.chaos_full
+"""How long the partition stands in the long form."""
 GOES_ON_S = 10.0
 """How long the others may take meanwhile, on a busy machine."""
 PARTITIONS = 12
@@ -117,10 +116,19 @@ async def scene(cluster: LocalCluster, folder: Path) -> AsyncIterator[Scene]:
             await consumer.stop()
 
 
-@pytest.mark.parametrize("topic", [TouchDue.TOPIC, CHANGELOG])
+@pytest.mark.parametrize(
+    ("topic", "stands_s"),
+    [
+        (CHANGELOG, 1.0),
+        pytest.param(CHANGELOG, STANDS_S, marks=pytest.mark.chaos_full),
+        pytest.param(TouchDue.TOPIC, STANDS_S, marks=pytest.mark.chaos_full),
+    ],
+    ids=["changelog", "changelog-long", "touches-long"],
+)
 async def test_callers_of_other_partitions_are_served_the_partition_is_named_and_sigterm_ends_the_worker(
-    scene: Scene, cluster: LocalCluster, topic: str
+    scene: Scene, cluster: LocalCluster, topic: str, stands_s: float
 ) -> None:
+    """While it reads its rows a new one waits for that partition too, and names it."""
     name = f"{scene.prefix}{topic}" if topic == CHANGELOG else topic
     deaf = scene.partition("+12125550000")
     await asyncio.to_thread(cluster.take_leader, name, deaf)
@@ -133,7 +141,7 @@ async def test_callers_of_other_partitions_are_served_the_partition_is_named_and
         return status == 503 and f"{name}[{deaf}]" in said
 
     await eventually(named, 15, "readiness names the partition")
-    until = monotonic_s() + STANDS_S
+    until = monotonic_s() + stands_s
     while monotonic_s() < until:
         more = await scene.call(5)
         callers += more
@@ -148,6 +156,7 @@ async def test_callers_of_other_partitions_are_served_the_partition_is_named_and
     assert scene.system.ended() == []
 
 
+@pytest.mark.chaos_full
 async def test_rebalance_meanwhile_moves_the_partitions_ends_no_worker_and_serves_all_others(
     scene: Scene, cluster: LocalCluster
 ) -> None:
