@@ -44,7 +44,7 @@ Spot = tuple[str, int, int]
 """A dead-letter topic, partition and offset."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenLetters:
     """What stands in dead-letter topics.
 

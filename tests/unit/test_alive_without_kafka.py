@@ -124,7 +124,7 @@ async def notifier(*, kafka: bool, mongo: bool) -> None:
         late = touch(step=f"text-{n}", expires_at=rig.clock.now() + timedelta(hours=1))
         await rig.shell.on_touch(event(late), rig)
     store.away, producer.away = mongo, kafka
-    parts = Dispatcher(rig.shell, senders=4), OutboxSweep(rig.shell), DoubtSweep(rig.shell, 60.0)
+    parts = Dispatcher(rig.shell, senders=4), OutboxSweep(rig.shell, lambda _: 0), DoubtSweep(rig.shell, 60.0)
     await outlasted(rig.health, rig.clock, *parts)
 
 

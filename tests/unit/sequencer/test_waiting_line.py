@@ -129,9 +129,16 @@ class Rig(Fence):
         found = await self.consumer.fetch()
         for tp, offset in found.items():
             message = Message(
-                *tp, offset, timestamp=0.0, timestamp_type=0, headers=(), key=b"k%d" % offset, value=b"", checksum=None,
+                *tp,
+                offset,
+                timestamp=0.0,
+                timestamp_type=0,
+                headers=(),
+                key=b"k%d" % offset,
+                value=b"",
+                checksum=None,
                 tp=tp,
-            )  # fmt: skip
+            )
             self.messages.append(message)
             self.consumer.track_message(message)
             self._offer(SimpleNamespace(message=message))
