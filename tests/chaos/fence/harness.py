@@ -107,9 +107,16 @@ class Worker:
         return await eventually(look, limit_s, f"{self.name} is ready")
 
     async def at_end(self, limit_s: float = 40.0) -> None:
-        """Return once it has finished every event of its partitions."""
-        await self.ready(limit_s)
-        await eventually(lambda: self.status().get("pending") == 0, limit_s, f"{self.name} is at the end")
+        """Return once it has finished every event of its partitions, those sent just before the call included."""
+        before = await self.ready(limit_s)
+
+        def is_at_end() -> bool:
+            # The next status may have been begun before the call; the one after it was not.
+            now = self.status()
+            is_new = now.get("pid") != before["pid"] or now.get("told", 0) > before["told"] + 1
+            return is_new and now.get("pending") == 0
+
+        await eventually(is_at_end, limit_s, f"{self.name} is at the end")
 
     def tail(self) -> str:
         """Return the end of its log."""

@@ -6,6 +6,7 @@ what is private to Faust and to the fence; nothing of it is in the product.
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -314,11 +315,12 @@ async def main(args: argparse.Namespace) -> int:
     status = Path(args.status)
 
     async def tell() -> None:
-        while True:
+        for told in itertools.count():
             table: DurableTable = fence.table
             assigned = list(fence.app.tables.recovery.active_tps) if fence.recoveries else []
             said = {
                 "pid": os.getpid(),
+                "told": told,
                 "ready": fence.is_ready(),
                 "events": done["events"],
                 "recoveries": fence.recoveries,
