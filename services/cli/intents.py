@@ -1,15 +1,13 @@
 """`ringback intents score`: how well the reader understands what borrowers' texts mean."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from services.cli.scoring.intents import ReadIntents, exact, figures_by_kind, read_all
-from services.cli.scoring.labeled import Split, read_labeled
+from services.cli.scoring.labeled import read_labeled
+from services.cli.scoring.options import LabeledFile, MissesOption, SplitOption
 from services.policy.reading.intents import RulesInterpreter
 
 console = Console(highlight=False, width=140)
@@ -23,13 +21,9 @@ def intents() -> None:
 
 @app.command()
 def score(
-    file: Annotated[
-        Path | None, typer.Argument(help="labeled texts, `label TAB text`; without it, the packaged ones")
-    ] = None,
-    split: Annotated[
-        Split, typer.Option(help="which part of the packaged texts: the one no rule was tuned on, or another")
-    ] = "heldout",
-    misses: Annotated[bool, typer.Option("--misses", help="print each text that is read wrong")] = False,
+    file: LabeledFile = None,
+    split: SplitOption = "heldout",
+    misses: MissesOption = False,
 ) -> None:
     """Print how well intents are read, with 95 % intervals (Wilson), by language and by intent."""
     texts = read_all(read_labeled(file, "intents.tsv", split), RulesInterpreter())

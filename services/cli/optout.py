@@ -1,15 +1,14 @@
 """`ringback optout score`: how many opt-outs the reader understands, and how many it sees where there is none."""
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from services.cli.scoring.labeled import Split, read_labeled
+from services.cli.scoring.labeled import read_labeled
+from services.cli.scoring.options import LabeledFile, MissesOption, SplitOption
 from services.cli.scoring.optouts import ReadText, figures_of, read_all
 
 console = Console(highlight=False, width=140)
@@ -23,13 +22,9 @@ def optout() -> None:
 
 @app.command()
 def score(
-    file: Annotated[
-        Path | None, typer.Argument(help="labeled texts, `label TAB text`; without it, the packaged ones")
-    ] = None,
-    split: Annotated[
-        Split, typer.Option(help="which part of the packaged texts: the one no rule was tuned on, or another")
-    ] = "heldout",
-    misses: Annotated[bool, typer.Option("--misses", help="print each text that is read wrong")] = False,
+    file: LabeledFile = None,
+    split: SplitOption = "heldout",
+    misses: MissesOption = False,
 ) -> None:
     """Print how well opt-outs are read, with 95 % intervals (Wilson), in all and by language."""
     texts = read_all(read_labeled(file, "optout.tsv", split))
